@@ -1,0 +1,42 @@
+"""The two things a user may bring: a world model and a critic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from dyna_nodes.nouns import History, Prediction, Query, Simulation, Verdict
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """Imagines what actions would do.
+
+    ``predict`` gets all queries of a step at once and answers in their order. A query that cannot be answered gets a
+    `Prediction` with ``error`` set; raising is allowed and counts as an error of every query of the call.
+    """
+
+    name: str
+
+    def predict(self, queries: Sequence[Query]) -> list[Prediction]:
+        """Answer each query, in order."""
+        ...
+
+    async def apredict(self, queries: Sequence[Query]) -> list[Prediction]:
+        """Answer each query, in order, without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """Judges simulations: one verdict per simulation, in order; the verdicts are bound by the caller."""
+
+    name: str
+
+    def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
+        """Return one verdict per simulation, in order."""
+        ...
+
+    async def ajudge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
+        """Return one verdict per simulation, in order, without blocking the event loop."""
+        ...

@@ -1,0 +1,1 @@
+"""dyna_training: environments, experience, recipes, evaluation and serving for dyna-graph."""
