@@ -1,0 +1,29 @@
+"""Text environments that an agent acts in and a world model learns from.
+
+Importing this package registers the environments with gymnasium, so that
+``gymnasium.make("dyna/ALFWorld-v0")`` works.
+"""
+
+import gymnasium
+
+from dyna_training.environments.base import ForkableEnv
+
+ENVIRONMENTS: dict[str, str] = {
+    "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
+}
+"""Gymnasium id to ``module:class`` of every environment in this package."""
+
+
+def register() -> None:
+    """Register every environment of this package with gymnasium; a second call does nothing."""
+    for name, entry_point in ENVIRONMENTS.items():
+        if name not in gymnasium.registry:
+            # The passive checker would step through spaces on each call and hide fork() behind a wrapper.
+            gymnasium.register(
+                id=name, entry_point=entry_point, disable_env_checker=True, order_enforce=False
+            )
+
+
+register()
+
+__all__ = ["ENVIRONMENTS", "ForkableEnv", "register"]

@@ -1,0 +1,49 @@
+"""The hidden state of a household as compact text, for the privileged context of a world model.
+
+One line per receptacle, then what is held and what was done to things, for example::
+
+    at: fridge 1
+    cabinet 2 (closed): cup 1, plate 3
+    fridge 1 (open): apple 1
+    desk 1: nothing
+    holding: mug 1
+    clean: mug 1
+    together: drawer 2, drawer 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dyna_training.environments.alfworld.engine import State
+
+
+def hidden_state(state: State) -> str:
+    """Describe everything that observations can still depend on.
+
+    Receptacles stand in the order of the first look, and at one place together on one line ``together``.
+    """
+    game = state.game
+
+    def named(things: Iterable[str]) -> str:
+        return ", ".join(game.names[thing] for thing in sorted(things)) or "nothing"
+
+    here = game.receptacles_at.get(state.location)
+    lines = [f"at: {named(here)}" if here else "at: middle of the room"]
+    for receptacle in game.receptacles:
+        opened = ""
+        if receptacle in game.openable:
+            opened = " (open)" if receptacle in state.opened else " (closed)"
+        lines.append(f"{game.names[receptacle]}{opened}: {named(state.contents[receptacle])}")
+    lines.append(f"holding: {game.names[state.holding] if state.holding else 'nothing'}")
+    for label, things in (
+        ("clean", state.clean),
+        ("hot", state.hot),
+        ("cool", state.cool),
+        ("on", state.toggled),
+        ("sliced", state.sliced),
+    ):
+        if things:
+            lines.append(f"{label}: {named(things)}")
+    lines.extend(f"together: {named(group)}" for group in game.receptacles_at.values() if len(group) > 1)
+    return "\n".join(lines)

@@ -1,0 +1,53 @@
+"""What every environment of this project offers beyond `gymnasium.Env`: forks, hidden state, admissible actions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Self
+
+import gymnasium
+from gymnasium import spaces
+
+CHARACTERS = "".join(map(chr, range(32, 127))) + "\n\t"
+"""Characters of commands and observations: printable ASCII, newline and tab."""
+
+
+def text_space(max_length: int) -> spaces.Text:
+    """Return a text space over printable ASCII, newline and tab.
+
+    Args:
+        max_length: Longest text, in characters.
+    """
+    return spaces.Text(max_length=max_length, min_length=0, charset=CHARACTERS)
+
+
+class ForkableEnv(gymnasium.Env[str, str]):
+    """A text environment that can be branched.
+
+    Observations and actions are text, the reward of a step is a float, and `fork` gives an independent
+    environment in the same state: stepping one never changes the other.
+    """
+
+    @abstractmethod
+    def fork(self) -> Self:
+        """Return an independent environment in the same state.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
+
+    @abstractmethod
+    def hidden_state(self) -> str:
+        """Return what an omniscient observer knows now, as compact text for the privileged context.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
+
+    @abstractmethod
+    def admissible(self) -> list[str]:
+        """Return the commands that would do something now.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
