@@ -1,0 +1,21 @@
+"""Experience on disk: the append-only log of transitions, and files of trajectories."""
+
+from dyna_nodes.experience.lines import ExperienceError, Problem
+from dyna_nodes.experience.log import LOG_FORMAT, ExperienceLog, Level, Retention
+from dyna_nodes.experience.trajectories import (
+    TrajectoryWriter,
+    iter_trajectory_file,
+    write_trajectory,
+)
+
+__all__ = [
+    "LOG_FORMAT",
+    "ExperienceError",
+    "ExperienceLog",
+    "Level",
+    "Problem",
+    "Retention",
+    "TrajectoryWriter",
+    "iter_trajectory_file",
+    "write_trajectory",
+]
