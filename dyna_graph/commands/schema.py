@@ -1,0 +1,27 @@
+"""Write the JSON schema of dyna.yaml, by which editors complete and check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; the screen when left out.")
+    ] = None,
+) -> None:
+    """Write the JSON schema of dyna.yaml, by which editors complete and check it."""
+    from dyna_graph.config import schema_text
+
+    if out is None:
+        typer.echo(schema_text(), nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(schema_text(), encoding="utf-8")
+    typer.echo(f"wrote {out}")

@@ -1,0 +1,213 @@
+"""The configuration of a Dyna agent: what `dyna.yaml` says."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from dyna_graph.config.critics import Critics
+from dyna_graph.config.problems import explain
+from dyna_graph.config.settings import (
+    CritiqueSettings,
+    LimitSettings,
+    ModelSettings,
+    RecordSettings,
+    Settings,
+    SimulateSettings,
+    Text,
+    ToolSettings,
+    WorldModelSettings,
+)
+from dyna_graph.config.source import Source, escaped, read_source, write_yaml
+from dyna_graph.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.tools import BaseTool
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.graph.state import CompiledStateGraph
+
+SCHEMA_FILE = "dyna.schema.json"
+
+
+class DynaConfig(Settings):
+    """Everything that makes a Dyna agent, except its tools.
+
+    Example:
+        ```python
+        agent = DynaConfig.from_file("dyna.yaml").build(tools=[search, delete_file])
+        agent.invoke({"messages": [{"role": "user", "content": "Tidy up the folder."}]})
+        ```
+    """
+
+    model: ModelSettings
+    """The policy: the chat model that proposes actions."""
+    system_prompt: Text | None = None
+    """What the policy is told before anything else."""
+    world_model: WorldModelSettings = WorldModelSettings(kind="none")
+    """What imagines the outcome of each proposed action."""
+    critic: Critics = ()
+    """Who judges, by tool; the first that matches a call judges it. None matches: approved."""
+    mode: Literal["shadow", "advise", "enforce"] = "enforce"
+    """`shadow`: imagine and record, stop nothing; `advise`: also hand hints to the policy; `enforce`: stop
+    what is rejected. A team starts with `shadow`."""
+    simulate: SimulateSettings = SimulateSettings()
+    """How far to look ahead."""
+    critique: CritiqueSettings = CritiqueSettings()
+    """What happens after a verdict that stops an action."""
+    tools: Mapping[Text, ToolSettings] = Field(default_factory=dict)
+    """How tools are treated, by glob; all that match apply, a later one overrides an earlier one key by
+    key."""
+    record: RecordSettings | None = None
+    """The experience log; left out: nothing is recorded."""
+    checkpointer: Text | None = None
+    """Where runs are checkpointed: `memory`, `sqlite:FILE`, or left out."""
+    durability: Literal["sync", "async", "exit"] = "sync"
+    """When checkpoints are written. With anything but `sync`, an effect may be repeated after a crash."""
+    limits: LimitSettings = LimitSettings()
+    """What bounds a run."""
+
+    _source: Source = PrivateAttr(default_factory=Source)
+
+    @classmethod
+    def from_file(cls, file: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> Self:
+        """Read a YAML file.
+
+        Args:
+            file: The file; relative paths in it are relative to its folder.
+            environment: Values for ``${NAME}``; the process's environment when None.
+
+        Raises:
+            ConfigError: Lists everything that is wrong, each with file, line and key.
+        """
+        return cls._from_source(read_source(file, environment))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Take settings from a dictionary as the YAML file would hold them, short forms included.
+
+        Raises:
+            ConfigError: Lists everything that is wrong, each with its key.
+        """
+        return cls._from_source(Source(data=dict(data)))
+
+    @classmethod
+    def _from_source(cls, source: Source) -> Self:
+        try:
+            config = cls.model_validate(source.data)
+        except ValidationError as error:
+            raise ConfigError([*source.problems, *explain(error, cls, source)]) from None
+        source.raise_problems()
+        config._source = source
+        return config
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to: the folder of the file, or the working directory."""
+        return Path(self._source.file).parent if self._source.file else Path()
+
+    def to_dict(self, *, defaults: bool = False, references: bool = False) -> dict[str, Any]:
+        """Return the settings as a YAML file holds them, in short forms.
+
+        Args:
+            defaults: Include settings that have their default value.
+            references: Where a text came from an environment variable, return the text that names the
+                variable, as a file would; secrets stay out of it.
+        """
+        plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=not defaults)
+        return (
+            {key: self._with_references(key, value) for key, value in plain.items()} if references else plain
+        )
+
+    def to_yaml(self, *, defaults: bool = False) -> str:
+        """Return the settings as YAML text; see `to_dict`, with references."""
+        return write_yaml(self.to_dict(defaults=defaults, references=True))
+
+    def to_file(self, file: str | os.PathLike[str], *, schema: bool = True) -> None:
+        """Write the settings as YAML.
+
+        Args:
+            file: The file; an existing one is replaced.
+            schema: Write the JSON schema beside it, too, and the line that tells editors about it.
+        """
+        path = Path(file)
+        line = ""
+        if schema:
+            (path.parent / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+            line = schema_line()
+        path.write_text(line + self.to_yaml(), encoding="utf-8")
+
+    def _with_references(self, key: str, value: Any) -> Any:
+        texts = {}
+        for path, text in self._source.references.items():
+            if path and path[0] == key:
+                texts[_at(self._source.data, path)] = text
+        return _replaced(value, texts)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema of the YAML file, short forms included."""
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **cls.model_json_schema(mode="validation"),
+            "title": "dyna.yaml",
+        }
+
+    def build(
+        self,
+        tools: Sequence[BaseTool | Any] = (),
+        *,
+        model: BaseChatModel | None = None,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+    ) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """Build the agent.
+
+        Args:
+            tools: The agent's tools.
+            model: A policy to use instead of the configured one.
+            checkpointer: A checkpointer to use instead of the configured one.
+
+        Raises:
+            ConfigError: A model, world model or checkpointer cannot be made; names the key.
+        """
+        from dyna_graph.config.build import build
+
+        return build(self, tools, model=model, checkpointer=checkpointer)
+
+    def problem(self, message: str, *path: str | int) -> ConfigError:
+        """Return an error about the setting at ``path``, with file and line where they are known."""
+        from dyna_graph.config.source import dotted
+
+        return ConfigError([Problem(message, self._source.file, self._source.line(path), dotted(path))])
+
+
+def _at(data: Any, path: Sequence[str | int]) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _replaced(value: Any, texts: Mapping[Any, str]) -> Any:
+    """Put the variable's name back where a text came from the environment; escape any other ``${``."""
+    if isinstance(value, dict):
+        return {key: _replaced(inner, texts) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, texts) for inner in value]
+    if isinstance(value, str):
+        return texts.get(value) or escaped(value)
+    return value
+
+
+def schema_text() -> str:
+    """Return the text of the JSON schema file."""
+    return json.dumps(DynaConfig.json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def schema_line(schema: str = f"./{SCHEMA_FILE}") -> str:
+    """Return the first line of a YAML file that tells editors its schema."""
+    return f"# yaml-language-server: $schema={schema}\n"

@@ -1,0 +1,50 @@
+"""The starter file that ``dyna init`` writes."""
+
+STARTER = """\
+# A Dyna agent: it imagines what its actions would do before it does them.
+# Your editor explains every key (docs/reference/configuration.md does, too); `dyna check dyna.yaml` checks.
+
+# The policy proposes actions: provider:model, local:base[+adapter] or vllm:model@http://host:8000/v1
+model: local:smollm2
+
+# The world model imagines what each proposed action would do.
+# A model's name, `environment` (a fork of the real environment) or `none`.
+world_model: local:smollm2
+
+# Who judges what was imagined, by tool. The first critic that matches a call judges it.
+critic:
+  - critic: judge
+    tools: "*"
+
+# shadow: imagine and record, stop nothing. advise: also give hints. enforce: stop what is rejected.
+# Start with shadow: it costs nothing but time and collects the experience to train on.
+mode: shadow
+
+simulate:
+  candidates: 1     # responses that the policy proposes per step; the best is taken
+  horizon: 1        # steps that each is imagined ahead
+
+critique:
+  revisions: 2          # tries after all calls of a turn were rejected
+  on_exhausted: block   # then: block, allow or escalate (ask a human; needs a checkpointer)
+  on_failure: block     # when the world model or the critic breaks: block, allow or escalate
+
+# How tools are treated, by glob. All that match apply; a later one overrides an earlier one.
+tools:
+  "*":
+    timeout: 60           # seconds
+  "read_*":
+    simulate: false       # harmless: run at once
+    idempotent: true      # may be retried
+  "delete_*":
+    irreversible: true
+
+# The experience log: what was imagined, decided and observed. Train on it with dyna train.
+record: experience
+
+# Runs survive a crash with a checkpointer: memory, or sqlite:FILE.
+# checkpointer: sqlite:dyna.sqlite
+
+limits:
+  max_steps: 50
+"""
