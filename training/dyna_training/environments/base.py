@@ -1,4 +1,4 @@
-"""What every environment of this project offers beyond `gymnasium.Env`: forks, hidden state, admissible actions."""
+"""What every environment of this project offers beyond `gymnasium.Env`: forks and hidden state."""
 
 from __future__ import annotations
 

@@ -6,31 +6,17 @@ grammar. This module computes the same directly. Where the original does somethi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from dyna_training.environments.alfworld.game import Game
-
-NOTHING_HAPPENS: Final = "Nothing happens."
-"""The observation of every command that is not admissible."""
-
-WELCOME: Final = "-= Welcome to TextWorld, ALFRED! =-"
-
-HELP: Final = """Available commands:
-  look:                             look around your current location
-  inventory:                        check your current inventory
-  go to (receptacle):               move to a receptacle
-  open (receptacle):                open a receptacle
-  close (receptacle):               close a receptacle
-  take (object) from (receptacle):  take an object from a receptacle
-  move (object) to (receptacle):  place an object in or on a receptacle
-  examine (something):              examine a receptacle or an object
-  use (object):                     use an object
-  heat (object) with (receptacle):  heat an object using a receptacle
-  clean (object) with (receptacle): clean an object using a receptacle
-  cool (object) with (receptacle):  cool an object using a receptacle
-  slice (object) with (object):     slice an object using a sharp object
-"""
+from dyna_training.environments.alfworld.text import (
+    HELP,
+    NOTHING_HAPPENS,
+    WELCOME,
+    describe_object,
+    describe_receptacle,
+    look,
+)
 
 _SINKS: Final = frozenset({"sinkbasintype", "sinktype"})
 _KNIVES: Final = frozenset({"knifetype", "butterknifetype"})
@@ -39,8 +25,8 @@ _KNIVES: Final = frozenset({"knifetype", "butterknifetype"})
 class State:
     """The state of one game. `step` changes it; `fork` gives an independent copy.
 
-    No collection is ever changed in place: a step replaces what it changes, so that a fork only copies a dozen
-    references.
+    No collection is ever changed in place: a step replaces what it changes, so that a fork only copies a
+    dozen references.
     """
 
     __slots__ = (
@@ -108,7 +94,7 @@ class State:
 
     def introduction(self) -> str:
         """Return the first observation: welcome, what is around, and the task."""
-        return f"{WELCOME}\n\n{self._look(first=True)}\n\nYour task is to: {self.game.task}"
+        return f"{WELCOME}\n\n{look(self, first=True)}\n\nYour task is to: {self.game.task}"
 
     def step(self, command: str) -> tuple[str, bool]:
         """Execute one command.
@@ -153,9 +139,9 @@ class State:
                 ("heat", game.heatable, _MICROWAVE),
                 ("cool", game.coolable, _FRIDGE),
             ):
-                if game.receptacle_type[receptacle] in kinds and held in things:
-                    if verb != "cool" or self._can_cool(held):
-                        commands.append(f"{verb} {names[held]} with {name}")
+                fits = game.receptacle_type[receptacle] in kinds and held in things
+                if fits and (verb != "cool" or self._can_cool(held)):
+                    commands.append(f"{verb} {names[held]} with {name}")
         if held is not None:
             # The original's condition for looking at an unheld object names a type that does not exist.
             commands.append(f"examine {names[held]}")
@@ -166,60 +152,6 @@ class State:
                     if self.location in self.places.get(o, ())
                 )
         return sorted(set(commands))
-
-    # ------------------------------------------------------------------ text
-
-    def _look(self, *, first: bool = False) -> str:
-        game, names = self.game, self.game.names
-        here = game.receptacles_at.get(self.location)
-        if here:
-            # An object lies on the floor only if it was once taken out of one receptacle of this place and now
-            # is in another of the same place, and it is named once per receptacle that it was taken from.
-            floor = [
-                names[o]
-                for o in sorted({o for o, _ in self.taken})
-                if self.location in self.places.get(o, ())
-                for r in here
-                if (o, r) in self.taken
-            ]
-            return f"You are facing the {_join([names[r] for r in here])}. Next to it, you see {_listing(floor)}."
-        # Only the very first look lists the room; later the same place shows nothing.
-        seen = [names[r] for r in game.receptacles] if first else []
-        return f"You are in the middle of a room. Looking quickly around you, you see {_listing(seen)}."
-
-    def _describe_receptacle(self, receptacle: str) -> str:
-        name, names = self.game.names[receptacle], self.game.names
-        if receptacle in self.game.openable:
-            if receptacle not in self.opened:
-                return f"The {name} is closed."
-            return (
-                f"The {name} is open. In it, you see {_listing(names[o] for o in self.contents[receptacle])}."
-            )
-        return f"On the {name}, you see {_listing(names[o] for o in self.contents[receptacle])}."
-
-    def _describe_object(self, thing: str) -> str:
-        game, name = self.game, self.game.names[thing]
-        if thing in game.receptacle_objects:
-            inside = game.inside_objects.get(thing, ())
-            return f"This is a normal {name}. In it, you see {_listing(game.names[o] for o in inside)}."
-        clean, hot, cool = thing in self.clean, thing in self.hot, thing in self.cool
-        sliced = "sliced " if thing in self.sliced else ""
-        if clean and hot:
-            return f"This is a hot and clean {sliced}{name}."
-        if clean and cool:
-            return f"This is a cool and clean {sliced}{name}."
-        # The original's order of conditions: a sliced thing is clean before it is hot, an unsliced one hot first.
-        if clean and (sliced or not hot):
-            return f"This is a clean {sliced}{name}."
-        if hot:
-            return f"This is a hot {sliced}{name}."
-        if cool:
-            return f"This is a {'cool' if sliced else 'cold'} {sliced}{name}."
-        if thing in game.toggleable and thing in self.toggled:
-            return f"This {name} is on."
-        if sliced and thing in game.sliceable:
-            return f"This is a sliced {name}."
-        return f"There's nothing special about {name}."
 
     # -------------------------------------------------------------- commands
 
@@ -238,14 +170,14 @@ class State:
         if receptacle is None or self.game.location_of[receptacle] == self.location:
             return None
         self.location = self.game.location_of[receptacle]
-        return f"You arrive at {rest[3:]}. {self._describe_receptacle(receptacle)}"
+        return f"You arrive at {rest[3:]}. {describe_receptacle(self, receptacle)}"
 
     def _open(self, name: str) -> str | None:
         receptacle = self._at(name)
         if receptacle is None or receptacle not in self.game.openable or receptacle in self.opened:
             return None
         self.opened = self.opened | {receptacle}
-        return f"You open the {name}. {self._describe_receptacle(receptacle)}"
+        return f"You open the {name}. {describe_receptacle(self, receptacle)}"
 
     def _close(self, name: str) -> str | None:
         receptacle = self._at(name)
@@ -359,12 +291,12 @@ class State:
     def _examine(self, name: str) -> str | None:
         receptacle = self._at(name)
         if receptacle is not None:
-            return self._describe_receptacle(receptacle)
+            return describe_receptacle(self, receptacle)
         thing = self._held(name)
-        return self._describe_object(thing) if thing is not None else None
+        return describe_object(self, thing) if thing is not None else None
 
     def _look_command(self, rest: str) -> str | None:
-        return None if rest else self._look()
+        return None if rest else look(self)
 
     def _inventory(self, rest: str) -> str | None:
         if rest:
@@ -429,14 +361,3 @@ _VERBS: Final = {
     "cool": State._cool,
     "slice": State._slice,
 }
-
-
-def _join(names: Iterable[str]) -> str:
-    """Join as the original does: two or more items end with ``, and``."""
-    items = list(names)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])}, and {items[-1]}"
-
-
-def _listing(names: Iterable[str]) -> str:
-    items = [f"a {name}" for name in names]
-    return _join(items) if items else "nothing"

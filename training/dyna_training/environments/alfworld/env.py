@@ -25,8 +25,8 @@ _load_cached = functools.lru_cache(maxsize=256)(load_game)
 class AlfworldEnv(ForkableEnv):
     """ALFWorld household games as a text environment.
 
-    Reward is 1 with the step that does the task, which ends the episode, and 0 before. An inadmissible command
-    costs a step and is answered with ``Nothing happens.``.
+    Reward is 1 with the step that does the task, which ends the episode, and 0 before. An inadmissible
+    command costs a step and is answered with ``Nothing happens.``.
 
     `info` always has ``task``, ``task_type``, ``game_id``, ``won`` and, unless switched off,
     ``admissible_actions``.
@@ -55,7 +55,8 @@ class AlfworldEnv(ForkableEnv):
             games: Draw from these games or files instead.
             data_dir: Folder that holds ``json_2.1.1``; default ``$ALFWORLD_DATA``.
             max_steps: Steps after which an episode is truncated.
-            admissible_actions: Whether `info` lists the admissible actions; costs about two thirds of the time.
+            admissible_actions: Whether `info` lists the admissible actions; a step then takes several times
+                as long.
 
         Raises:
             GameFileError: The games of `split` are not there.
@@ -99,7 +100,8 @@ class AlfworldEnv(ForkableEnv):
         if chosen is None:
             if not self._games:
                 raise ValueError(
-                    "No game to play: create the environment with split= or games=, or reset with options={'game': …}."
+                    "No game to play: create the environment with split= or games=, or reset with "
+                    "options={'game': …}."
                 )
             chosen = self._games[int(self.np_random.integers(len(self._games)))]
         game = chosen if isinstance(chosen, Game) else _load_cached(chosen)
@@ -114,8 +116,8 @@ class AlfworldEnv(ForkableEnv):
             action: Any text.
 
         Returns:
-            Observation, reward (1.0 when the task is done, else 0.0), terminated (done), truncated (`max_steps`
-            reached), and `info`.
+            Observation, reward (1.0 when the task is done, else 0.0), terminated (done), truncated
+            (`max_steps` reached), and `info`.
 
         Raises:
             RuntimeError: `reset` was never called.

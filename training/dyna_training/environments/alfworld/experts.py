@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from dyna_training.environments.alfworld.game import Game
-from dyna_training.environments.alfworld.knowledge import KnownWorld, Task, kind
+from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.priors import search_prior
+from dyna_training.environments.alfworld.task import Task, kind, number
 
 _TOOLS: Final = {
     "pick_clean_then_place_in_recep": ("clean", "clean", "sinkbasin"),
@@ -60,9 +61,9 @@ class WalkthroughExpert:
 class SearchingExpert:
     """Searches the room in a sensible order and does the task, from the task and the history alone.
 
-    It may be told about any action, also ones it did not choose, and goes on from what it then knows. Its choices
-    are deterministic: receptacles are searched by kind, the most promising kind for the wanted object first
-    (`priors.search_prior`), and within a kind by ascending number.
+    It may be told about any action, also ones it did not choose, and goes on from what it then knows. Its
+    choices are deterministic: receptacles are searched by kind, the most promising kind for the wanted object
+    first (`priors.search_prior`), and within a kind by ascending number.
     """
 
     __slots__ = ("_task", "world")
@@ -78,7 +79,7 @@ class SearchingExpert:
             ValueError: The task sentence is none that the games use.
         """
         self._task = Task.parse(task)
-        self.world = KnownWorld(first_observation)
+        self.world = KnownWorld(first_observation, self._task)
 
     def fork(self) -> SearchingExpert:
         """Return an independent copy."""
@@ -148,23 +149,14 @@ class SearchingExpert:
 
     def _target(self) -> str | None:
         """Return the receptacle to fill: one that holds such objects already, else the first of its kind."""
-        candidates = sorted((r for r in self.world.receptacles if kind(r) == self._task.target), key=_number)
+        candidates = sorted((r for r in self.world.receptacles if kind(r) == self._task.target), key=number)
         if self._task.task_type == "pick_two_obj_and_place":
             held = {
                 r: sum(kind(o) == self._task.object for o in self.world.contents.get(r, ()))
                 for r in candidates
             }
             candidates.sort(key=lambda receptacle: -held[receptacle])
-        usable = [r for r in candidates if not self._refused_put(r)]
-        return next(iter(usable or candidates), None)
-
-    def _refused_put(self, receptacle: str) -> bool:
-        held = self.world.holding
-        return any(
-            command == f"move {held} to {receptacle}" and self.world.contents.get(receptacle) is not None
-            for command, _, holding in self.world.refused
-            if holding == held and not self.world.is_closed(receptacle)
-        )
+        return next(iter(candidates), None)
 
     # ------------------------------------------------------------------ means
 
@@ -189,8 +181,8 @@ class SearchingExpert:
             return Decision(f"I searched everywhere and saw no {wanted}.", "look")
         here = [r for r in unseen if self.world.is_here(r)]
         if here:
-            return self._uncover(min(here, key=_number), f"I need a {wanted}")
-        best = min(unseen, key=lambda r: (-promise.get(kind(r), 0.0), kind(r), _number(r)))
+            return self._uncover(min(here, key=number), f"I need a {wanted}")
+        best = min(unseen, key=lambda r: (-promise.get(kind(r), 0.0), kind(r), number(r)))
         return Decision(f"I need a {wanted}; {best} is not searched yet.", f"go to {best}")
 
     def _uncover(self, receptacle: str, why: str) -> Decision:
@@ -205,27 +197,28 @@ class SearchingExpert:
         return Decision(f"{why} I go to {receptacle}.", f"go to {receptacle}")
 
     def _put_away(self, held: str) -> Decision:
-        """Free the hand of something the task does not want."""
-        refused = {command for command, _, _ in self.world.refused}
-        why = f"I do not need the {held}"
-        options = [r for r in self.world.receptacles if not self.world.is_closed(r)]
-        options.sort(
-            key=lambda r: (not self.world.is_here(r), r not in self.world.contents, kind(r), _number(r))
+        """Free the hand of something the task does not want: here, where it came from, or anywhere."""
+        world, why = self.world, f"I do not need the {held}"
+        refused = {command for command, _, _ in world.refused}
+        options = [
+            r
+            for r in world.receptacles
+            if not world.is_closed(r)
+            and world.accepted.get((kind(held), kind(r))) is not False
+            and f"move {held} to {r}" not in refused
+        ]
+        if not options:
+            return Decision(f"{why}, but find no place for it.", "look")
+        origin = world.was_in.get(held)
+        best = min(
+            options,
+            key=lambda r: (not world.is_here(r), r != origin, r not in world.contents, kind(r), number(r)),
         )
-        for receptacle in options:
-            command = f"move {held} to {receptacle}"
-            if command in refused:
-                continue
-            if self.world.is_here(receptacle):
-                return Decision(f"{why}; I put it down.", command)
-            return self._go(receptacle, f"{why}.")
-        return Decision(f"{why}, but find no place for it.", "look")
+        if world.is_here(best):
+            return Decision(f"{why}; I put it down.", f"move {held} to {best}")
+        return self._go(best, f"{why}.")
 
     def _first(self, receptacle_kind: str) -> str | None:
         return min(
-            (r for r in self.world.receptacles if kind(r) == receptacle_kind), key=_number, default=None
+            (r for r in self.world.receptacles if kind(r) == receptacle_kind), key=number, default=None
         )
-
-
-def _number(name: str) -> int:
-    return int(name.partition(" ")[2])

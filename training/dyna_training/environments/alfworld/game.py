@@ -1,8 +1,8 @@
 """Official ALFWorld game files (``game.tw-pddl``), parsed once into an immutable compiled `Game`.
 
-A game file is JSON with ``pddl_domain``, ``grammar``, ``pddl_problem``, ``solvable`` and ``walkthrough``. Domain
-and grammar are the same in every official game but for the task sentence, so the engine implements them and only
-the problem is read here.
+A game file is JSON with ``pddl_domain``, ``grammar``, ``pddl_problem``, ``solvable`` and ``walkthrough``.
+Domain and grammar are the same in every official game but for the task sentence, so the engine implements
+them and only the problem is read here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 TaskType = Literal[
     "pick_and_place_simple",
@@ -36,7 +36,7 @@ _STATE_OF_TASK: Final[dict[str, TaskType]] = {
 
 
 class GameFileError(ValueError):
-    """A game file is missing, truncated or not an ALFWorld game; the message says which file and what to do."""
+    """A game file is missing, truncated or no ALFWorld game; the message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ def load_game(path: str | Path) -> Game:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise GameFileError(
-            f"{file}: no such game file. Download the games with `alfworld-download` and point ALFWORLD_DATA at "
-            "the folder that holds json_2.1.1, or generate one."
+            f"{file}: no such game file. Download the games with `alfworld-download` and point ALFWORLD_DATA "
+            "at the folder that holds json_2.1.1, or generate one."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise GameFileError(
@@ -191,13 +191,13 @@ def _compile(
     if len(start) != 1:
         raise GameFileError(f"{where}: the problem must place the agent once, it does so {len(start)} times.")
     try:
-        location_of = {r: location for r, location in sorted(facts["receptacleatlocation"])}
-        receptacle_type = {r: kind for r, kind in facts["receptacletype"]}
-        object_type = {o: kind for o, kind in facts["objecttype"]}
-        contents = _grouped((r, o) for o, r in facts["inreceptacle"])
-        inside = _grouped((outer, inner) for inner, outer in facts["inreceptacleobject"])
-        places = {o: frozenset(at) for o, at in _grouped(facts["objectatlocation"]).items()}
-        accepts = {r: frozenset(kinds) for r, kinds in _grouped(facts["cancontain"]).items()}
+        location_of = dict(_pairs(sorted(facts["receptacleatlocation"])))
+        receptacle_type = dict(_pairs(facts["receptacletype"]))
+        object_type = dict(_pairs(facts["objecttype"]))
+        contents = _grouped((r, o) for o, r in _pairs(facts["inreceptacle"]))
+        inside = _grouped((outer, inner) for inner, outer in _pairs(facts["inreceptacleobject"]))
+        places = {o: frozenset(at) for o, at in _grouped(_pairs(facts["objectatlocation"])).items()}
+        accepts = {r: frozenset(kinds) for r, kinds in _grouped(_pairs(facts["cancontain"])).items()}
     except ValueError as error:
         raise GameFileError(
             f"{where}: a fact of the problem has the wrong number of arguments ({error})."
@@ -262,7 +262,11 @@ def _sections(problem: str, where: str) -> tuple[str, str]:
     return problem[begin:end], problem[end:]
 
 
-def _grouped(pairs: Any) -> dict[str, tuple[str, ...]]:
+def _pairs(facts: list[tuple[str, ...]]) -> list[tuple[str, str]]:
+    return [(first, second) for first, second in facts]
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for key, value in pairs:
         groups[key].add(value)

@@ -25,8 +25,8 @@ _FILE: Final = "search_prior.json"
 def search_prior() -> dict[str, dict[str, float]]:
     """Return, for each kind of object, the kinds of receptacle from the most to the least promising.
 
-    The value is the chance that one receptacle of the kind holds at least one such object, divided by the mean
-    number of actions that looking into it takes (1, or 2 where it has to be opened).
+    The value is the chance that one receptacle of the kind holds at least one such object, divided by the
+    mean number of actions that looking into it takes (1, or 2 where it has to be opened).
     """
     text = resources.files("dyna_training.environments.alfworld").joinpath("data", _FILE).read_text("utf-8")
     table: dict[str, dict[str, float]] = json.loads(text)["promise"]
@@ -36,8 +36,8 @@ def search_prior() -> dict[str, dict[str, float]]:
 def count(files: list[Path]) -> dict[str, dict[str, float]]:
     """Compute the table of `search_prior` from game files.
 
-    Receptacles are counted only in rooms that hold the object at all, so that the chance is conditional on the
-    thing being somewhere.
+    Receptacles are counted only in rooms that hold the object at all, so that the chance is conditional on
+    the thing being somewhere.
     """
     seen: Counter[tuple[str, str]] = Counter()
     rooms: Counter[tuple[str, str]] = Counter()

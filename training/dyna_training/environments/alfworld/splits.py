@@ -24,18 +24,20 @@ Split = Literal["train", "dev_seen", "dev_unseen", "valid_seen", "valid_unseen"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 
 HELD_OUT_SCENES: Final = frozenset({2, 17, 30, 212, 227, 230, 311, 320, 330, 405, 423, 428})
-"""Scenes of `dev_unseen`: of each room kind (kitchens 1-30, living rooms 201-230, bedrooms 301-330, bathrooms
-401-430) the three scenes of official ``train`` whose SHA-256 of ``dev_unseen <scene>`` is smallest."""
+"""Scenes of `dev_unseen`: of each room kind (kitchens 1-30, living rooms 201-230, bedrooms 301-330,
+bathrooms 401-430) the three scenes of official ``train`` whose SHA-256 of ``dev_unseen <scene>`` is
+smallest."""
 
-_FOLDER = re.compile(rf"({'|'.join(TASK_TYPES)})-(.+)-(\d+)")
+_FOLDER = re.compile(rf"({'|'.join(TASK_TYPES)})-(?!.*Sliced).+-(\d+)")
+"""Task folders of the six types; the original leaves out sliced objects, too."""
 
 
 def data_root(data_dir: str | Path | None = None) -> Path:
     """Return the folder ``json_2.1.1`` of the official games.
 
     Args:
-        data_dir: The folder that holds ``json_2.1.1``; default is the variable ``ALFWORLD_DATA``, then alfworld's
-            own default ``~/.cache/alfworld``.
+        data_dir: The folder that holds ``json_2.1.1``; default is the variable ``ALFWORLD_DATA``, then the
+            package's own default ``~/.cache/alfworld``.
 
     Raises:
         GameFileError: There are no games there.
@@ -44,8 +46,8 @@ def data_root(data_dir: str | Path | None = None) -> Path:
     root = base / "json_2.1.1"
     if not root.is_dir():
         raise GameFileError(
-            f"{root}: no ALFWorld games there. Run `alfworld-download` (package alfworld) and set ALFWORLD_DATA to "
-            "the folder that holds json_2.1.1."
+            f"{root}: no ALFWorld games there. Run `alfworld-download` (package alfworld) and set "
+            "ALFWORLD_DATA to the folder that holds json_2.1.1."
         )
     return root
 
@@ -62,7 +64,7 @@ def split_of(game_id: str) -> Split:
     match = _FOLDER.fullmatch(game_id.split("/", 1)[0])
     if match is None:
         raise ValueError(f"{game_id!r} is not named <task type>-<object>-<…>-<receptacle>-<scene>/<trial>.")
-    if int(match.group(3)) in HELD_OUT_SCENES:
+    if int(match.group(2)) in HELD_OUT_SCENES:
         return "dev_unseen"
     digest = hashlib.sha256(f"dev_seen {game_id}".encode()).digest()
     return "dev_seen" if int.from_bytes(digest[:8], "big") % 10 == 0 else "train"
@@ -109,15 +111,8 @@ def _published(root: str, folder: str) -> tuple[str, ...]:
             f"{root}/{folder}: these games are missing. Run `alfworld-download` (package alfworld) and set "
             "ALFWORLD_DATA to the folder that holds json_2.1.1."
         )
-    found = []
-    for file in sorted(Path(root, folder).glob("*/*/game.tw-pddl")):
-        if (
-            _FOLDER.fullmatch(file.parts[-3])
-            and "movable_recep" not in str(file)
-            and "Sliced" not in str(file)
-        ):
-            found.append(str(file))
-    solvable = [file for file in found if _solvable(file)]
+    files = sorted(Path(root, folder).glob("*/*/game.tw-pddl"))
+    solvable = [str(file) for file in files if _FOLDER.fullmatch(file.parts[-3]) and _solvable(file)]
     if not solvable:
         raise GameFileError(
             f"{root}/{folder}: no solvable game of the six task types. Run `alfworld-download`."
@@ -125,9 +120,9 @@ def _published(root: str, folder: str) -> tuple[str, ...]:
     return tuple(solvable)
 
 
-def _solvable(file: str) -> bool:
-    # The flag stands near the end of the file, before the walkthrough; parsing 3,500 files would take seconds.
-    with open(file, "rb") as handle:
+def _solvable(file: Path) -> bool:
+    # The flag stands near the end of the file, before the walkthrough; parsing every file takes seconds.
+    with file.open("rb") as handle:
         handle.seek(0, os.SEEK_END)
         handle.seek(max(0, handle.tell() - 16384))
         tail = handle.read()
