@@ -28,6 +28,7 @@ def simulation(*steps: ImaginedStep, index: int = 0) -> Simulation:
         ([step(reward=-1.0), step(reward=0.5, value=0.8)], -0.6),
         ([step(done=True, success=False), step(value=1.0)], 0.0),
         ([step(value=0.7), step(error="timed out")], 0.7),
+        ([step(success=False)], 0.0),
         ([step(observation="x")], None),
         ([step(error="timed out")], None),
     ],
@@ -59,7 +60,7 @@ async def test_no_prediction_or_no_value_is_a_failure_not_a_judgement() -> None:
     verdicts = await ValueCritic().ajudge(HISTORY, sims)
     assert [v.failed for v in verdicts] == [True, True, False]
     assert "timed out" in verdicts[0].reason
-    assert "chat predicts no value" in verdicts[1].reason
+    assert "chat predicts neither value" in verdicts[1].reason
 
 
 def test_a_discount_outside_its_range_is_refused() -> None:

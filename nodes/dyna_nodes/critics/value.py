@@ -23,7 +23,7 @@ def imagined_return(steps: Sequence[ImaginedStep], discount: float = DISCOUNT) -
         discount: Factor per step, in (0, 1].
 
     Returns:
-        None when the world model predicts neither value nor reward nor end.
+        None when the world model predicts neither value, reward, success nor end.
     """
     predictions = list(takewhile(lambda p: p.error is None, (s.prediction for s in steps)))
     total, known = 0.0, False
@@ -36,6 +36,7 @@ def imagined_return(steps: Sequence[ImaginedStep], discount: float = DISCOUNT) -
             return total + factor * prediction.value
         if prediction.reward is not None:
             total, known = total + factor * prediction.reward, True
+        known = known or prediction.success is not None
         if ends:
             return total
     return total if known else None
@@ -89,7 +90,7 @@ class ValueCritic:
             return failure(self.name, f"no prediction: {error}")
         if value is None:
             model = simulation.prediction.model or "the world model"
-            return failure(self.name, f"{model} predicts no value, reward or success")
+            return failure(self.name, f"{model} predicts neither value, reward nor success")
         low = self.minimum is not None and value < self.minimum and not (self.spare_best and value == best)
         reason = f"value: imagined return {value:.2f}"
         if not low:

@@ -1,0 +1,178 @@
+"""Judge by named mechanisms: each finds one thing about a simulation, their scores add up, some of them
+reject.
+
+A mechanism compares predictions and executed steps as whole texts. What the texts say moves it no further.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+from dyna_nodes.codec.world_model import DISCOUNT
+from dyna_nodes.critics.base import PlainCritic, failure
+from dyna_nodes.critics.value import imagined_return
+from dyna_nodes.fencing import quoted
+from dyna_nodes.nouns import Decision, History, Simulation, Verdict
+
+NO_EFFECT = ("Nothing happens.",)
+"""What ALFWorld and TextWorld answer to a command that does nothing."""
+
+
+class Finding(NamedTuple):
+    """What a mechanism found.
+
+    Attributes:
+        mechanism: Its name, as reasons and ``reject`` settings use it.
+        score: What it adds to the score.
+        reason: What it found, for people and logs.
+        hint: What the policy is told when the call is rejected for it.
+    """
+
+    mechanism: str
+    score: float
+    reason: str
+    hint: str = ""
+
+
+Mechanism = Callable[[History, Simulation], Finding | None]
+
+
+class MechanismCritic(PlainCritic):
+    """Adds up what its mechanisms find.
+
+    Args:
+        mechanisms: The mechanisms, in the order in which reasons name them.
+        reject: Names of the mechanisms whose finding rejects the call; the others only change its score.
+        predicts: Whether the mechanisms need a prediction; then a simulation without one is a failure.
+        name: Name in verdicts.
+    """
+
+    def __init__(
+        self,
+        mechanisms: Sequence[Mechanism],
+        *,
+        reject: Collection[str] = (),
+        predicts: bool = True,
+        name: str = "mechanisms",
+    ) -> None:
+        self.mechanisms = tuple(mechanisms)
+        self.reject = frozenset(reject)
+        self.predicts = predicts
+        self.name = name
+
+    def verdict(self, history: History, simulation: Simulation) -> Verdict:
+        """Judge one simulation; the score is the sum over the findings."""
+        error = simulation.prediction.error
+        if self.predicts and error is not None:
+            return failure(self.name, f"no prediction: {error}")
+        findings = [
+            f for f in (mechanism(history, simulation) for mechanism in self.mechanisms) if f is not None
+        ]
+        against = [f for f in findings if f.mechanism in self.reject]
+        return Verdict(
+            decision=Decision.REJECT if against else Decision.APPROVE,
+            reason="; ".join(f"{f.mechanism}: {f.reason}" for f in findings) or "nothing found against it",
+            hint=" ".join(f.hint for f in against),
+            score=sum(f.score for f in findings),
+            critic=self.name,
+        )
+
+
+def predicted_no_effect(weight: float = 1.0, texts: Collection[str] = NO_EFFECT) -> Mechanism:
+    """Find actions that are predicted to do nothing: the imagined observation is one of ``texts``."""
+
+    def find(history: History, simulation: Simulation) -> Finding | None:
+        del history
+        observation = (simulation.prediction.observation or "").strip()
+        if observation not in texts:
+            return None
+        hint = f"{_said(simulation)} is predicted to have no effect: {quoted(observation)}"
+        return Finding("predicted no effect", -weight, quoted(observation), hint)
+
+    return find
+
+
+def repeated_observation(weight: float = 0.1, most: int = 3) -> Mechanism:
+    """Find actions that are predicted to show what was seen before.
+
+    The score is −``weight`` for each earlier step with that very observation, counting at most ``most`` of
+    them.
+    """
+
+    def find(history: History, simulation: Simulation) -> Finding | None:
+        observation = (simulation.prediction.observation or "").strip()
+        seen = sum(step.observation.strip() == observation for step in history.steps)
+        if not observation or not seen:
+            return None
+        hint = f"{_said(simulation)} is predicted to show what was seen before: {quoted(observation)}"
+        return Finding("repeated observation", -weight * min(seen, most), f"seen {seen} times before", hint)
+
+    return find
+
+
+def predicted_success(weight: float = 1.0, discount: float = DISCOUNT) -> Mechanism:
+    """Find simulations in which the task is solved; ``weight`` times ``discount`` per step until then."""
+
+    def find(history: History, simulation: Simulation) -> Finding | None:
+        del history
+        for index, step in enumerate(simulation.steps):
+            if step.prediction.error is not None:
+                return None
+            if step.prediction.success:
+                return Finding("predicted success", weight * discount**index, f"solved in {index + 1} steps")
+        return None
+
+    return find
+
+
+def predicted_value(weight: float = 1.0, discount: float = DISCOUNT) -> Mechanism:
+    """Score every simulation with its imagined return, where the world model predicts one."""
+
+    def find(history: History, simulation: Simulation) -> Finding | None:
+        del history
+        value = (
+            simulation.value if simulation.value is not None else imagined_return(simulation.steps, discount)
+        )
+        return None if value is None else Finding("value", weight * value, f"imagined return {value:.2f}")
+
+    return find
+
+
+def known_no_effect(weight: float = 1.0, texts: Collection[str] = NO_EFFECT) -> Mechanism:
+    """Find actions that did nothing, with no step since then that did; needs no model."""
+
+    def find(history: History, simulation: Simulation) -> Finding | None:
+        for step in reversed(history.steps):
+            if step.observation.strip() not in texts:
+                return None
+            if step.action == simulation.action:
+                hint = f"{_said(simulation)} was just tried and had no effect: {quoted(step.observation)}"
+                return Finding("known no effect", -weight, "tried in this state", hint)
+        return None
+
+    return find
+
+
+def loop(weight: float = 0.1, repeats: int = 2, most: int = 5) -> Mechanism:
+    """Find actions that were executed at least ``repeats`` times with the same observation. Needs no model.
+
+    The score is −``weight`` for each of these steps, counting at most ``most``.
+    """
+
+    def find(history: History, simulation: Simulation) -> Finding | None:
+        seen = Counter(s.observation.strip() for s in history.steps if s.action == simulation.action)
+        if not seen:
+            return None
+        observation, times = seen.most_common(1)[0]
+        if times < repeats:
+            return None
+        hint = f"{_said(simulation)} was run {times} times and showed each time: {quoted(observation)}"
+        return Finding("loop", -weight * min(times, most), f"run {times} times with the same result", hint)
+
+    return find
+
+
+def _said(simulation: Simulation) -> str:
+    return quoted(simulation.action.text)

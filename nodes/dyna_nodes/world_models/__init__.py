@@ -1,0 +1,5 @@
+"""World models: queries in, predictions out."""
+
+from dyna_nodes.world_models.trained import TrainedWorldModel
+
+__all__ = ["TrainedWorldModel"]
