@@ -1,7 +1,16 @@
 """Configuration in YAML: ``DynaConfig.from_file("dyna.yaml").build(tools=…)``."""
 
 from dyna_graph.config.config import SCHEMA_FILE, DynaConfig, schema_line, schema_text
-from dyna_graph.config.critics import CriticSettings, JudgeCriticSettings, ValueCriticSettings
+from dyna_graph.config.critics import (
+    CriticSettings,
+    HouseholdCriticSettings,
+    JudgeCriticSettings,
+    OutcomeCriticSettings,
+    RulesCriticSettings,
+    TogetherCriticSettings,
+    TrustSettings,
+    ValueCriticSettings,
+)
 from dyna_graph.config.settings import (
     CritiqueSettings,
     LimitSettings,
@@ -19,13 +28,18 @@ __all__ = [
     "CriticSettings",
     "CritiqueSettings",
     "DynaConfig",
+    "HouseholdCriticSettings",
     "JudgeCriticSettings",
     "LimitSettings",
     "ModelSettings",
+    "OutcomeCriticSettings",
     "Problem",
     "RecordSettings",
+    "RulesCriticSettings",
     "SimulateSettings",
+    "TogetherCriticSettings",
     "ToolSettings",
+    "TrustSettings",
     "ValueCriticSettings",
     "WorldModelSettings",
     "schema_line",

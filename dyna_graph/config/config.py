@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from dyna_graph.config.critics import Critics
 from dyna_graph.config.problems import explain
@@ -52,10 +54,10 @@ class DynaConfig(Settings):
     world_model: WorldModelSettings = WorldModelSettings(kind="none")
     """What imagines the outcome of each proposed action."""
     critic: Critics = ()
-    """Who judges, by tool; the first that matches a call judges it. None matches: approved."""
+    """Who judges; by tool, the first that matches a call judges it."""
     mode: Literal["shadow", "advise", "enforce"] = "enforce"
-    """`shadow`: imagine and record, stop nothing; `advise`: also hand hints to the policy; `enforce`: stop
-    what is rejected. A team starts with `shadow`."""
+    """`enforce` obeys verdicts, `advise` runs everything and adds the hint to the result, `shadow` only
+    records; start with `shadow`."""
     simulate: SimulateSettings = SimulateSettings()
     """How far to look ahead."""
     critique: CritiqueSettings = CritiqueSettings()
@@ -71,6 +73,22 @@ class DynaConfig(Settings):
     """When checkpoints are written. With anything but `sync`, an effect may be repeated after a crash."""
     limits: LimitSettings = LimitSettings()
     """What bounds a run."""
+
+    @field_validator("tools")
+    @classmethod
+    def _each_tool_glob_is_reached(cls, tools: Mapping[str, ToolSettings]) -> Mapping[str, ToolSettings]:
+        globs = [glob for glob in tools if any(c in glob for c in "*?[")]  # a plain name always comes first
+        for index, glob in enumerate(globs):
+            _refuse_unreached(glob, (glob,), globs[:index])
+        return tools
+
+    @field_validator("critic")
+    @classmethod
+    def _each_critic_is_reached(cls, critics: Critics) -> Critics:
+        for index, critic in enumerate(critics):
+            earlier = [glob for before in critics[:index] for glob in before.tools]
+            _refuse_unreached(f"{critic.critic} (number {index + 1})", critic.tools, earlier)
+        return critics
 
     _source: Source = PrivateAttr(default_factory=Source)
 
@@ -184,6 +202,17 @@ class DynaConfig(Settings):
         from dyna_graph.config.source import dotted
 
         return ConfigError([Problem(message, self._source.file, self._source.line(path), dotted(path))])
+
+
+def _refuse_unreached(name: str, globs: Sequence[str], earlier: Sequence[str]) -> None:
+    """Refuse what can never match, because everything it matches is matched by something earlier."""
+    before = [next((g for g in earlier if fnmatchcase(glob, g)), None) for glob in globs]
+    if None not in before:
+        raise PydanticCustomError(
+            "never_reached",
+            "{name} is never reached, because {before} stands before it; put the more special one first",
+            {"name": repr(name), "before": " and ".join(sorted({repr(b) for b in before}))},
+        )
 
 
 def _at(data: Any, path: Sequence[str | int]) -> Any:

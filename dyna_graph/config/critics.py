@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WrapSerializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    WrapSerializer,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from dyna_graph.config.settings import ModelSettings, Settings, Share, Text
-
-
-class CriticSettings(Settings):
-    """What all critics have in common; a critic's name alone is the short form."""
-
-    short: ClassVar[str | None] = "critic"
-
-    tools: Text = "*"
-    """Glob of the tools that it judges; the first critic in the list that matches a call judges it."""
-
-
-class ValueCriticSettings(CriticSettings):
-    """Judges by the imagined return."""
-
-    critic: Literal["value"]
-    """`value`: the call with the highest imagined return is taken."""
-    discount: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.95
-    """Factor per imagined step, in (0, 1]."""
-    minimum: Share | None = None
-    """Reject calls with a lower imagined return; left out: reject none, only take the best."""
-    spare_best: bool = True
-    """With `minimum`: approve the best call even when all are below it."""
+from dyna_graph.config.settings import (
+    Count,
+    CountOrZero,
+    Discount,
+    ModelSettings,
+    Number,
+    Settings,
+    Share,
+    Text,
+)
 
 
-class JudgeCriticSettings(CriticSettings):
-    """Asks a chat model, or a trained critique adapter."""
+class TrustSettings(Settings):
+    """A gate before a critic: where the world model has not proved reliable, the critic is not asked."""
 
-    critic: Literal["judge"]
-    """`judge`: a chat model reads the prediction and decides."""
-    model: ModelSettings | None = None
-    """The model that judges; left out: the policy's."""
-
-
-AnyCritic = Annotated[ValueCriticSettings | JudgeCriticSettings, Field(discriminator="critic")]
-
-
-def _one(value: Any) -> Any:
-    return {"critic": value} if isinstance(value, str) else value
+    minimum_count: Count = 20
+    """How many executed calls a tool needs before it can be trusted."""
+    lower_bound: Share = 0.8
+    """What the lower confidence bound of the metric must reach, in [0, 1]."""
+    metric: Literal["exact", "f1", "outcome"] = "exact"
+    """How predictions are compared with reality: exact text, token F1, or outcome."""
+    confidence: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.95
+    """Confidence of the one-sided bound, in (0, 1)."""
+    untrusted: Literal["escalate", "approve", "reject"] = "escalate"
+    """What happens to a call of a tool that is not trusted: a human decides, it runs, or it does not run."""
 
 
 def _many(value: Any) -> Any:
@@ -58,8 +51,8 @@ def _fewest(value: Any, handler: Any) -> Any:
     return plain[0] if len(plain) == 1 else plain
 
 
-class _ManyOrOne:
-    """Tells the JSON schema that one critic needs no list."""
+class _OneOrMany:
+    """Tells the JSON schema that one thing needs no list."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -67,10 +60,146 @@ class _ManyOrOne:
         return {"anyOf": [many["items"], many]}
 
 
+Globs = Annotated[tuple[Text, ...], BeforeValidator(_many), WrapSerializer(_fewest), _OneOrMany]
+
+
+class CriticSettings(Settings):
+    """What all critics have in common; a critic's name alone is the short form."""
+
+    short: ClassVar[str | None] = "critic"
+
+    tools: Globs = ("*",)
+    """Glob, or list of globs, of the tools that it judges; the first critic that matches a call judges it."""
+    trust: TrustSettings | None = None
+    """Ask only where the world model has proved reliable; `true` takes the defaults. Left out: ask always."""
+
+    @field_validator("trust", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
+class ValueCriticSettings(CriticSettings):
+    """Takes the call with the highest imagined return."""
+
+    critic: Literal["value"]
+    """`value`: by imagined return."""
+    discount: Discount = 0.95
+    """Factor per imagined step, in (0, 1]."""
+    minimum: Share | None = None
+    """Reject calls with a lower imagined return. Left out: reject none."""
+    spare_best: bool = True
+    """With `minimum`: approve the best call even when all are below it."""
+
+
+class OutcomeCriticSettings(CriticSettings):
+    """Lets a call run only when its success is predicted; for what cannot be undone."""
+
+    critic: Literal["outcome"]
+    """`outcome`: by predicted success."""
+    minimum_confidence: Share | None = None
+    """A predicted success counts only with at least this confidence. Left out: with any."""
+    otherwise: Literal["reject", "escalate"] = "reject"
+    """What happens to a call without predicted success."""
+
+
+class JudgeCriticSettings(CriticSettings):
+    """Asks a chat model about every prediction."""
+
+    critic: Literal["judge"]
+    """`judge`: by a chat model that reads the prediction."""
+    model: ModelSettings | None = None
+    """The model that judges. Left out: the policy's."""
+    instruction: Text | None = None
+    """What the judge is told. Left out: the built-in instruction."""
+    last_steps: CountOrZero = 20
+    """How many of the last executed steps it sees."""
+
+
+class RulesCriticSettings(CriticSettings):
+    """Applies rules that need no world model: what had no effect just now, and loops."""
+
+    critic: Literal["rules"]
+    """`rules`: by what was executed before."""
+    no_effect: tuple[Text, ...] | None = None
+    """Observations that mean that an action did nothing. Left out: those of text games."""
+    repeats: Count = 2
+    """An action that was run this often with the same observation is a loop."""
+    reject: tuple[Literal["known no effect", "loop"], ...] = ("known no effect", "loop")
+    """Which findings reject a call; the others only lower its score."""
+
+
+class HouseholdCriticSettings(CriticSettings):
+    """Ranks actions in household games: predicted effect, repetition, success and value."""
+
+    critic: Literal["household"]
+    """`household`: by everything that a household world model predicts."""
+    no_effect: tuple[Text, ...] | None = None
+    """Observations that mean that an action did nothing. Left out: those of text games."""
+    no_effect_weight: Number = 1.0
+    """Taken off the score for a predicted no effect."""
+    repeat_weight: Number = 0.1
+    """Taken off for each time that the predicted observation was seen before."""
+    success_weight: Number = 1.0
+    """Added for a predicted success, discounted."""
+    value_weight: Number = 1.0
+    """Factor of the imagined return."""
+    discount: Discount = 0.95
+    """Factor per imagined step, in (0, 1]."""
+    rules: bool = False
+    """Also apply the rules of the critic `rules`."""
+    reject: tuple[Literal["predicted no effect", "known no effect", "loop"], ...] = (
+        "predicted no effect",
+        "known no effect",
+        "loop",
+    )
+    """Which findings reject a call."""
+
+
+class TogetherCriticSettings(CriticSettings):
+    """Asks several critics about every call: the strictest decision counts, weighted scores add up."""
+
+    short: ClassVar[str | None] = None
+
+    critic: Literal["together"]
+    """`together`: by several critics at once."""
+    critics: Critics = Field(min_length=1)
+    """The critics; their `tools` do not count here."""
+    weights: tuple[Number, ...] = ()
+    """Factor of each critic's score, in their order. Left out: 1 each."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Self:
+        if self.weights and len(self.weights) != len(self.critics):
+            raise PydanticCustomError(
+                "weights",
+                "{critics} critics but {weights} weights; give one weight per critic, or none",
+                {"critics": len(self.critics), "weights": len(self.weights)},
+            )
+        return self
+
+
+AnyCritic = Annotated[
+    ValueCriticSettings
+    | OutcomeCriticSettings
+    | JudgeCriticSettings
+    | RulesCriticSettings
+    | HouseholdCriticSettings
+    | TogetherCriticSettings,
+    Field(discriminator="critic"),
+]
+
+
+def _one(value: Any) -> Any:
+    return {"critic": value} if isinstance(value, str) else value
+
+
 Critics = Annotated[
     tuple[Annotated[AnyCritic, BeforeValidator(_one)], ...],
     BeforeValidator(_many),
     WrapSerializer(_fewest),
-    _ManyOrOne,
+    _OneOrMany,
 ]
 """A list of critics; a single one needs no list."""
+
+TogetherCriticSettings.model_rebuild()

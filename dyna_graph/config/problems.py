@@ -45,6 +45,8 @@ def explain(error: ValidationError, model: type[BaseModel], source: Source) -> l
     for details in error.errors(include_url=False):
         loc = tuple(details["loc"])
         path = _in_file(loc, source.data)
+        if details["type"] == "missing":
+            path = (*path, loc[-1])
         if details["type"] != "extra_forbidden" and any(
             path[: len(unset)] == unset for unset in source.unset
         ):
@@ -58,7 +60,7 @@ def _in_file(loc: KeyPath, data: Any) -> KeyPath:
     """Leave out of pydantic's location what is not in the file: tags of unions and keys that a short form
     implies."""
     path: list[str | int] = []
-    for index, part in enumerate(loc):
+    for part in loc:
         inside = (
             part in data
             if isinstance(data, dict)
@@ -67,8 +69,6 @@ def _in_file(loc: KeyPath, data: Any) -> KeyPath:
         if inside:
             path.append(part)
             data = data[part]
-        elif index == len(loc) - 1 and isinstance(data, dict) and isinstance(part, str):
-            path.append(part)  # a key that is missing
     return tuple(path)
 
 
@@ -77,13 +77,14 @@ def _message(
 ) -> str:
     kind, context = details["type"], details.get("ctx") or {}
     if kind == "extra_forbidden":
-        valid = list(_model_at(model, loc[:-1]).model_fields)
+        valid = [k for member in _models_at(model, loc[:-1]) for k in member.model_fields]
         section = f" in {dotted(path[:-1])!r}" if path[:-1] else ""
         return f"unknown key {loc[-1]!r}{section}; {suggestion(str(loc[-1]), valid, what='valid keys')}"
     name = repr(dotted(path)) if path else "the configuration"
     if kind == "missing":
         section = f" in {dotted(path[:-1])!r}" if path[:-1] else ""
-        return f"the key {loc[-1]!r} is missing{section}{_instead(str(loc[-1]), details['input'])}"
+        instead = _instead(str(loc[-1]), details["input"], model, loc[:-1])
+        return f"the key {loc[-1]!r} is missing{section}{instead}"
     got = _shown(details.get("input"))
     if kind in _EXPECTED:
         hint = (
@@ -94,7 +95,7 @@ def _message(
         hint = "; put it in quotes" if kind == "string_type" and _is_scalar(details["input"]) else hint
         return f"{name} must be {_EXPECTED[kind]}, got {got}{hint}"
     if kind in _BOUNDS:
-        return f"{name} must be {_BOUNDS[kind]} {next(iter(context.values()))}, got {got}"
+        return f"{name} must be {_BOUNDS[kind]} {next(iter(context.values())):g}, got {got}"
     if kind in ("literal_error", "enum"):
         allowed = _choices(_annotation_at(model, loc))
         return f"{name} cannot be {got}; {suggestion(str(details['input']), allowed, what='choose one of')}"
@@ -106,13 +107,16 @@ def _message(
         return f"unknown {key} {tag!r} in {name}; {suggestion(tag, tags, what='choose one of')}"
     if kind == "union_tag_not_found":
         key = str(context.get("discriminator", "")).strip("'")
-        return f"the key {key!r} is missing in {name}{_instead(key, details['input'])}"
+        return f"the key {key!r} is missing in {name}{_instead(key, details['input'], model, loc)}"
     return f"{name}: {details['msg']}"
 
 
-def _instead(key: str, section: Any) -> str:
-    """Say which key of the section was probably meant to be the missing one."""
-    near = nearest(key, map(str, section)) if isinstance(section, Mapping) else None
+def _instead(key: str, section: Any, model: type[BaseModel], loc: KeyPath) -> str:
+    """Say which unknown key of the section was probably meant to be the missing one."""
+    if not isinstance(section, Mapping):
+        return ""
+    known = {k for member in _models_at(model, loc) for k in member.model_fields}
+    near = nearest(key, (str(k) for k in section if k not in known))
     return f"; is {near!r} meant to be it?" if near else ""
 
 
@@ -151,11 +155,11 @@ def _choices(annotation: Any) -> list[str]:
     return found
 
 
-def _model_at(model: type[BaseModel], loc: KeyPath) -> type[BaseModel]:
-    found = [
+def _models_at(model: type[BaseModel], loc: KeyPath) -> list[type[BaseModel]]:
+    """Return the models that a location may hold; more than one only where a union has not been decided."""
+    return [
         m for m in _members(_annotation_at(model, loc)) if isinstance(m, type) and issubclass(m, BaseModel)
     ]
-    return found[0] if found else model
 
 
 def _annotation_at(model: type[BaseModel], loc: KeyPath) -> Any:
@@ -172,7 +176,7 @@ def _annotation_at(model: type[BaseModel], loc: KeyPath) -> Any:
         elif keyed:
             annotation = keyed[0].model_fields[str(part)].annotation
         else:
-            inner = [get_args(m)[-1] for m in members if get_origin(m) is not None and _is_container(m)]
+            inner = [[a for a in get_args(m) if a is not ...][-1] for m in members if _is_container(m)]
             annotation = inner[0] if inner else annotation
     return annotation
 

@@ -30,10 +30,14 @@ CountOrZero = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Discount = Annotated[float, Field(strict=True, gt=0, le=1)]
+Policy = Literal["block", "allow", "escalate"]
 Text = Annotated[str, Field(min_length=1)]
 
 KINDS = ("chat", "trained", "environment", "none")
 """Kinds of world models that need no plugin, except that *environment* comes with the training package."""
+
+_TAKES = {"model": ("chat", "trained"), "context": ("trained",)}
 
 
 class Settings(BaseModel):
@@ -128,8 +132,8 @@ class WorldModelSettings(Settings):
     one), `none`, or the name of an installed plugin."""
     model: ModelSettings | None = None
     """The model of the kinds `chat` and `trained`."""
-    timeout: Seconds | None = 60.0
-    """Seconds to wait for all predictions of one step; those missing then count as failed; `null`: no limit."""
+    context: Literal["agent", "privileged"] = "agent"
+    """What the kind `trained` is told: what the agent has seen, or also the environment's hidden state."""
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the world model, passed on as they are."""
 
@@ -165,10 +169,14 @@ class WorldModelSettings(Settings):
                 "a world model of kind '{kind}' needs a model, such as {example}",
                 {"kind": self.kind, "example": example},
             )
-        if self.kind in ("none", "environment") and self.model is not None:
-            raise PydanticCustomError(
-                "model", "a world model of kind '{kind}' takes no model", {"kind": self.kind}
-            )
+        for key in ("model", "context"):
+            default = type(self).model_fields[key].default
+            if getattr(self, key) != default and self.kind in KINDS and self.kind not in _TAKES[key]:
+                raise PydanticCustomError(
+                    "not_taken",
+                    "a world model of kind '{kind}' takes no {key}",
+                    {"kind": self.kind, "key": key},
+                )
         return self
 
     @model_serializer(mode="wrap")
@@ -193,35 +201,57 @@ class SimulateSettings(Settings):
     """How far the agent looks ahead."""
 
     candidates: Count = 1
-    """How many responses the policy proposes per step; the best one is taken."""
+    """How many responses the policy proposes per turn; the best one is taken."""
     horizon: Count = 1
     """How many steps deep each proposed action is imagined."""
+    discount: Discount = 0.95
+    """Factor per imagined step, in (0, 1]."""
+    world_model_timeout: Seconds | None = None
+    """Seconds that all predictions of one depth may take; missing ones then count as failed."""
 
 
 class CritiqueSettings(Settings):
-    """What happens after a verdict that stops an action."""
+    """What a verdict, or the lack of one, leads to."""
 
-    revisions: CountOrZero = 2
-    """How often the policy may try again after all its calls were rejected."""
-    on_exhausted: Literal["block", "allow", "escalate"] = "block"
-    """When the revisions run out: answer the calls as refused, run them anyway, or ask a human."""
-    on_failure: Literal["block", "allow", "escalate"] = "block"
-    """When the world model or the critic itself breaks: refuse the call, run it, or ask a human."""
+    max_revisions: CountOrZero = 2
+    """How many turns in a row may be rejected entirely before `on_exhausted` decides."""
+    on_exhausted: Policy = "block"
+    """When the revisions run out: `block` refuses the calls, `allow` runs them, `escalate` asks a human."""
+    on_failure: Policy = "block"
+    """The same for calls whose world model or critic broke."""
+    unmatched: Literal["approve", "reject", "escalate"] = "approve"
+    """What happens to a call of a tool that no critic judges."""
+    critic_timeout: Seconds | None = None
+    """Seconds that judging one turn may take. Left out: no limit."""
+    verdict_ttl: Seconds | None = None
+    """Seconds for which a verdict counts; a call that starts later is judged again. Left out: for ever."""
 
 
 class ToolSettings(Settings):
-    """How one group of tools is treated."""
+    """How one tool, or all tools of one glob, are treated."""
 
     simulate: bool = True
-    """Whether calls are imagined and judged before they run."""
-    irreversible: bool = False
-    """Whether an effect cannot be undone; its intent is then always forced to the disk first."""
-    idempotent: bool = False
-    """Whether running the same call twice does no more than running it once; only such calls are retried."""
+    """`false` opts out: calls are neither imagined nor judged, and the record says so."""
+    budget: CountOrZero | None = None
+    """How many calls may be imagined per trajectory; further ones count as unanswered. Left out: all."""
     timeout: Seconds | None = None
-    """Seconds after which a call counts as hanging; its outcome is then unknown."""
-    budget: Count | None = None
-    """Most simulations of these tools in one run; beyond it, calls count as not simulated."""
+    """Seconds that a call may take; then its outcome is unknown. Left out: no limit."""
+    irreversible: bool = False
+    """The effect cannot be undone: the intent is forced to the disk before the tool runs."""
+    idempotent: bool = False
+    """Calling it twice has the effect of calling it once, so it may be retried."""
+    retries: CountOrZero = 0
+    """How often an idempotent tool is called again after it raised."""
+    sequential: bool = False
+    """Calls run one after another, each imagined after the previous one was executed; for environments."""
+
+    @model_validator(mode="after")
+    def _retried_only_when_idempotent(self) -> Self:
+        if self.retries and not self.idempotent:
+            raise PydanticCustomError(
+                "retries", "retries need idempotent: true, because any other tool must not be called twice"
+            )
+        return self
 
 
 class RecordSettings(Settings):
@@ -240,9 +270,9 @@ class RecordSettings(Settings):
 
 
 class LimitSettings(Settings):
-    """What bounds a run."""
+    """How long a run may take."""
 
     max_steps: Count = 50
-    """Most steps (turns of the policy) in one run."""
+    """How many executed turns a run may take."""
     max_blocks: Count = 3
-    """End the run after this many turns in a row that were refused with the revisions exhausted."""
+    """After how many refused turns in a row the run ends."""

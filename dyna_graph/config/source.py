@@ -31,11 +31,9 @@ _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_TAGS = {
-    f"tag:yaml.org,2002:{t}"
-    for t in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "value")
-}
-_TAGS |= {"tag:yaml.org,2002:merge", "!"}
+_PLAIN = "plain"
+"""The tag of scalars without quotes, whose meaning `resolve_plain` decides."""
+_TAGS = {_PLAIN, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
 
 _HINTS = (
     ("mapping values are not allowed", "put a value that contains ': ' in quotes, and indent a block"),
@@ -53,7 +51,18 @@ _HINTS = (
 )
 
 
-@dataclass
+class _Loader(yaml.SafeLoader):
+    """Reads YAML and leaves open what scalars without quotes mean."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """Return the tag of a node that names none."""
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN
+        tag: str = super().resolve(kind, value, implicit)
+        return tag
+
+
+@dataclass(eq=False)
 class Source:
     """A configuration as it was written.
 
@@ -73,6 +82,12 @@ class Source:
     references: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unset: set[KeyPath] = field(default_factory=set)
+
+    def __eq__(self, other: object) -> bool:
+        """All sources are equal: two configurations that say the same are, wherever they were read."""
+        return isinstance(other, Source)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of ``path``, or of the nearest thing around it that the file contains."""
@@ -119,7 +134,7 @@ def read_source(file: str | os.PathLike[str], environment: Mapping[str, str] | N
 def parse_source(text: str, file: str = "", environment: Mapping[str, str] | None = None) -> Source:
     """Parse YAML text; see `read_source`."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError([_explain(error, file)]) from None
     source = Source(file=file)
@@ -153,6 +168,10 @@ def _at(mark: Any) -> int | None:
 
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    return key.tag == _PLAIN and key.value == "<<"
 
 
 class _Reader:
@@ -218,14 +237,14 @@ class _Reader:
 
     def merged(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         """Yield the entries of a mapping; those taken over with ``<<`` come last and never override."""
-        own = [(k, v) for k, v in node.value if k.tag != "tag:yaml.org,2002:merge"]
+        own = [(k, v) for k, v in node.value if not _is_merge(k)]
         yield from own
         seen = {k.value for k, _ in own if isinstance(k, yaml.ScalarNode)}
         for key, value in node.value:
-            if key.tag != "tag:yaml.org,2002:merge":
+            if not _is_merge(key):
                 continue
             for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                if not isinstance(part, yaml.MappingNode) or any(k.value == "<<" for k, _ in part.value):
+                if not isinstance(part, yaml.MappingNode) or any(_is_merge(k) for k, _ in part.value):
                     self.problem("'<<' takes over one mapping or a list of mappings", _line(key), path)
                     continue
                 for inherited, inherited_value in part.value:
@@ -235,8 +254,7 @@ class _Reader:
 
     def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text = self.filled(str(node.value), _line(node), path)
-        plain = node.style is None and node.tag != "tag:yaml.org,2002:str"
-        return resolve_plain(text) if plain else text
+        return resolve_plain(text) if node.tag == _PLAIN else text
 
     def filled(self, text: str, line: int, path: KeyPath) -> str:
         """Replace the environment variables in ``text``."""

@@ -16,28 +16,30 @@ critic:
   - critic: judge
     tools: "*"
 
-# shadow: imagine and record, stop nothing. advise: also give hints. enforce: stop what is rejected.
+# shadow: imagine and record. advise: also add hints to results. enforce: stop what is rejected.
 # Start with shadow: it costs nothing but time and collects the experience to train on.
 mode: shadow
 
 simulate:
-  candidates: 1     # responses that the policy proposes per step; the best is taken
+  candidates: 1     # responses that the policy proposes per turn; the best is taken
   horizon: 1        # steps that each is imagined ahead
 
 critique:
-  revisions: 2          # tries after all calls of a turn were rejected
+  max_revisions: 2      # turns in a row that may be rejected entirely
   on_exhausted: block   # then: block, allow or escalate (ask a human; needs a checkpointer)
   on_failure: block     # when the world model or the critic breaks: block, allow or escalate
 
-# How tools are treated, by glob. All that match apply; a later one overrides an earlier one.
+# How tools are treated, by name or glob. The first that matches counts, an exact name before any glob.
 tools:
-  "*":
-    timeout: 60           # seconds
   "read_*":
     simulate: false       # harmless: run at once
-    idempotent: true      # may be retried
+    idempotent: true      # may be called twice
+    retries: 1
   "delete_*":
     irreversible: true
+    timeout: 60           # seconds
+  "*":
+    timeout: 120
 
 # The experience log: what was imagined, decided and observed. Train on it with dyna train.
 record: experience
