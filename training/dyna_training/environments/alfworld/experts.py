@@ -198,25 +198,27 @@ class SearchingExpert:
 
     def _put_away(self, held: str) -> Decision:
         """Free the hand of something the task does not want: here, where it came from, or anywhere."""
-        world, why = self.world, f"I do not need the {held}"
-        refused = {command for command, _, _ in world.refused}
-        options = [
-            r
-            for r in world.receptacles
-            if not world.is_closed(r)
-            and world.accepted.get((kind(held), kind(r))) is not False
-            and f"move {held} to {r}" not in refused
-        ]
+        world, why, origin = self.world, f"I do not need the {held}", self.world.was_in.get(held)
+        options = [r for r in world.receptacles if world.accepts(held, r) is not False]
         if not options:
             return Decision(f"{why}, but find no place for it.", "look")
-        origin = world.was_in.get(held)
-        best = min(
-            options,
-            key=lambda r: (not world.is_here(r), r != origin, r not in world.contents, kind(r), number(r)),
-        )
-        if world.is_here(best):
-            return Decision(f"{why}; I put it down.", f"move {held} to {best}")
-        return self._go(best, f"{why}.")
+
+        def effort(r: str) -> tuple[bool, bool, bool, bool, str, int]:
+            return (
+                world.is_closed(r),
+                not world.is_here(r),
+                r != origin,
+                r not in world.contents,
+                kind(r),
+                number(r),
+            )
+
+        best = min(options, key=effort)
+        if not world.is_here(best):
+            return self._go(best, f"{why}.")
+        if world.is_closed(best):
+            return self._uncover(best, why)
+        return Decision(f"{why}; I put it down.", f"move {held} to {best}")
 
     def _first(self, receptacle_kind: str) -> str | None:
         return min(

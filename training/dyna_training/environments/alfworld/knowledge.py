@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
+from dyna_training.environments.alfworld.statistics import acceptance
 from dyna_training.environments.alfworld.task import kind, split_command
 from dyna_training.environments.alfworld.text import HELP, NOTHING_HAPPENS, joined, listing
 from dyna_training.environments.alfworld.tracking import Tracker
@@ -134,6 +135,11 @@ class KnownWorld(Tracker):
             return NOTHING_HAPPENS
         return judge(self, verb, first, second)
 
+    def accepts(self, thing: str, receptacle: str) -> bool | None:
+        """Return whether a thing can be put on a receptacle; None where neither rules nor history tell."""
+        pair = kind(thing), kind(receptacle)
+        return self.accepted.get(pair, acceptance().get(pair))
+
     # ------------------------------------------------------- parts of an answer
 
     def _presence(self, receptacle: str) -> bool | None:
@@ -205,7 +211,7 @@ class KnownWorld(Tracker):
         present = self._presence(receptacle)
         if present is False or thing != self.holding or self.is_closed(receptacle):
             return NOTHING_HAPPENS
-        accepted = self.accepted.get((kind(thing), kind(receptacle)))
+        accepted = self.accepts(thing, receptacle)
         if accepted is False:
             return NOTHING_HAPPENS
         if receptacle not in self.contents:

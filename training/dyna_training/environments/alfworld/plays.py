@@ -56,7 +56,7 @@ def commands(game: Game, steps: int, seed: int) -> list[str]:
     while len(done) < steps or (not solved and len(done) < 3 * steps):
         draw = generator.random()
         if draw < 0.1:
-            command = _invalid(game, generator)
+            command = invalid_command(game, generator)
         elif wander > 0 or solved or len(done) >= 2 * steps:
             command = _explore(state, generator)
             wander -= 1
@@ -71,7 +71,8 @@ def commands(game: Game, steps: int, seed: int) -> list[str]:
     return done
 
 
-def _invalid(game: Game, generator: random.Random) -> str:
+def invalid_command(game: Game, generator: random.Random) -> str:
+    """Make up a command that is usually not admissible: nonsense, or real names in wrong places."""
     if generator.random() < 0.4:
         return generator.choice(_INVALID)
     things, places = list(game.object_by_name), list(game.receptacle_by_name)

@@ -44,7 +44,6 @@ class Tracker:
         put: Object to the receptacle it was last put in.
         normal: Text that examining an object gave, for objects that can hold others.
         repeated: Observations since the last change, by command: they come again.
-        refused: Triples (command, here, holding) of commands that did nothing.
     """
 
     __slots__ = (
@@ -58,7 +57,6 @@ class Tracker:
         "opened",
         "put",
         "receptacles",
-        "refused",
         "repeated",
         "states",
         "taken",
@@ -91,7 +89,6 @@ class Tracker:
         self.put: dict[str, str] = {}
         self.normal: dict[str, str] = {}
         self.repeated: dict[str, str] = {}
-        self.refused: frozenset[tuple[str, str | None, str | None]] = frozenset()
 
     def fork(self) -> Self:
         """Return an independent copy."""
@@ -139,7 +136,7 @@ class Tracker:
         command, seen = action.strip(), observation.strip()
         verb, first, second = split_command(command)
         if not seen or seen == NOTHING_HAPPENS:
-            self._refuse(command, verb, first, second)
+            self._refuse(verb, first, second)
             self.repeated = {**self.repeated, command: NOTHING_HAPPENS}
             return
         if verb in _CHANGING:
@@ -178,8 +175,7 @@ class Tracker:
             kept = self.states - {(first, opposite)} if opposite else self.states
             self.states = kept | {(first, _STATES[verb])}
 
-    def _refuse(self, command: str, verb: str, first: str, second: str) -> None:
-        self.refused |= {(command, self.here, self.holding)}
+    def _refuse(self, verb: str, first: str, second: str) -> None:
         if self.here is None:
             return
         if verb == "go" and first in self.receptacles:
