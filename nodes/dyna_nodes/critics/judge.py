@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.constants import TAG_NOSTREAM
 
+from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, quoted
 from dyna_nodes.critics.base import failure
-from dyna_nodes.fencing import UNTRUSTED, fence, quoted
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
 INSTRUCTION = """
@@ -64,17 +61,16 @@ class JudgeCritic:
     def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order."""
         prompts, asked = self._prompts(history, simulations)
-        answers = self.model.batch(prompts, self._config(), return_exceptions=True) if prompts else []
+        answers = self.model.batch(prompts, aside(self.name), return_exceptions=True) if prompts else []
         return self._verdicts(simulations, asked, answers)
 
     async def ajudge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order, without blocking the event loop."""
         prompts, asked = self._prompts(history, simulations)
-        answers = await self.model.abatch(prompts, self._config(), return_exceptions=True) if prompts else []
+        answers = (
+            await self.model.abatch(prompts, aside(self.name), return_exceptions=True) if prompts else []
+        )
         return self._verdicts(simulations, asked, answers)
-
-    def _config(self) -> RunnableConfig:
-        return RunnableConfig(tags=[TAG_NOSTREAM], run_name=self.name)
 
     def _prompts(self, history: History, simulations: Sequence[Simulation]) -> tuple[list[Any], list[int]]:
         asked = [i for i, s in enumerate(simulations) if s.prediction.error is None]
@@ -119,16 +115,10 @@ class JudgeCritic:
         return [SystemMessage(self.instruction), HumanMessage("\n".join(parts))]
 
     def _verdict(self, answer: object) -> Verdict:
-        if isinstance(answer, BaseException):
-            return failure(self.name, f"the judge raised {type(answer).__name__}: {answer}")
-        if not isinstance(answer, BaseMessage):
-            return failure(self.name, f"the judge returned {type(answer).__name__}, not a message")
         try:
-            return self._parse(str(answer.text))
+            return self._parse(answer_text(answer))
         except ValueError as error:
-            return failure(
-                self.name, f"the judge's answer is no verdict ({error}): {quoted(str(answer.text))}"
-            )
+            return failure(self.name, f"the judge gave no verdict: {error}")
 
     def _parse(self, text: str) -> Verdict:
         data = find_object(text, "decision")
@@ -147,27 +137,3 @@ class JudgeCritic:
         return Verdict(
             decision=decision, reason=f"judge: {reason}", hint=hint, score=float(score), critic=self.name
         )
-
-
-def find_object(text: str, key: str) -> dict[str, Any]:
-    """Return the last JSON object in ``text`` that has ``key``; thinking and code fences around it do not
-    matter.
-
-    Raises:
-        ValueError: There is none.
-    """
-    decoder = json.JSONDecoder()
-    found: dict[str, Any] | None = None
-    end = 0
-    for match in re.finditer(r"\{", text):
-        if match.start() < end:
-            continue
-        try:
-            value, end = decoder.raw_decode(text, match.start())
-        except ValueError:
-            continue
-        if isinstance(value, dict) and key in value:
-            found = value
-    if found is None:
-        raise ValueError(f"no JSON object with {key!r}")
-    return found

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from dyna_nodes.asking import quoted
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.critics.base import PlainCritic, failure
 from dyna_nodes.critics.value import imagined_return
-from dyna_nodes.fencing import quoted
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
 NO_EFFECT = ("Nothing happens.",)

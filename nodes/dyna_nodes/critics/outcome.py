@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from dyna_nodes.asking import quoted
 from dyna_nodes.critics.base import PlainCritic, failure
 from dyna_nodes.critics.value import imagined_return
-from dyna_nodes.fencing import quoted
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
 

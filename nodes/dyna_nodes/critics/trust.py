@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from dyna_nodes import trust
+from dyna_nodes.asking import quoted
 from dyna_nodes.critics.compose import checked
-from dyna_nodes.fencing import quoted
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 from dyna_nodes.protocols import Critic
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dyna_nodes.asking import quoted
 from dyna_nodes.codec import ChatCodec, Context, WorldModelCodec, expected_return
-from dyna_nodes.fencing import quoted
 from dyna_nodes.nouns import History, Prediction, Query
 
 if TYPE_CHECKING:
