@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 import torch
-from dyna_nodes.codec import ChatCodec, WorldModelCodec, expected_return
+from dyna_nodes.codec import ChatCodec, WorldModelCodec, expected_return, return_level
 from dyna_nodes.local.base import Base, fingerprint, load_base
 from dyna_nodes.local.engine import Engine
-from dyna_nodes.nouns import Action, History, Query
+from dyna_nodes.nouns import Action, History, Query, Trajectory, Transition
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.world_models import TrainedWorldModel
 
@@ -207,3 +208,84 @@ def test_wrong_settings_are_refused(tiny: Engine) -> None:
         TrainedWorldModel(tiny, max_new_tokens=0)
     with pytest.raises(ValueError, match="2 queries need"):
         TrainedWorldModel(tiny).surprise(queries(commands=["a", "b"]), ["x"])
+
+
+EPISODE = [
+    ("go to drawer 1", "You arrive at drawer 1. The drawer 1 is closed.", False, 0.5),
+    ("open drawer 1", "You open the drawer 1. In it, you see a mug 1.", False, 0.7),
+    ("take mug 1 from drawer 1", "You pick up the mug 1 from the drawer 1.", False, 0.9),
+    ("cool mug 1 with fridge 1", "You cool the mug 1 using the fridge 1.", True, 1.0),
+]
+
+
+def episode() -> Trajectory:
+    transitions = [
+        Transition(
+            action=Action.command(command),
+            observation=observation,
+            reward=float(done),
+            done=done,
+            labels={"return_to_go": value},
+        )
+        for command, observation, done, value in EPISODE
+    ]
+    return Trajectory(task=TASK, transitions=tuple(transitions))
+
+
+def train(model: Any, codec: WorldModelCodec, trajectory: Trajectory, steps: int) -> None:
+    """Fit a model to one example of the codec, branches and all."""
+    everything = range(len(trajectory.transitions))
+    example = codec.example(trajectory, returns=everything, blind_returns=everything)
+    branch = torch.tensor(example.branch)
+    causal = torch.ones(len(branch), len(branch), dtype=torch.bool).tril()
+    mask = (causal & ((branch[None] == 0) | (branch[None] == branch[:, None])))[None, None]
+    labels = torch.tensor(example.labels)
+    where = (labels != -100).nonzero()[:, 0]
+    model.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        hidden = model.model(
+            input_ids=torch.tensor([example.ids]), position_ids=torch.tensor([example.positions]), attention_mask=mask
+        ).last_hidden_state[0, where]
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden), labels[where])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.requires_grad_(False)
+
+
+def test_what_the_codec_teaches_is_what_the_world_model_reads(base: Base) -> None:
+    """A tiny model that has learned one episode by heart answers it exactly: training and inference speak alike."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(base.tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config)
+    trajectory = episode()
+    train(model, WorldModelCodec(ChatCodec(base.tokenizer)), trajectory, steps=140)
+    with Engine(Base(model.eval(), base.tokenizer, fingerprint(model), "learned")) as learned:
+        asked = [
+            Query(history=trajectory.history(index), action=step.action)
+            for index, step in enumerate(trajectory.transitions)
+        ]
+        world, blind = TrainedWorldModel(learned), TrainedWorldModel(learned, value="blind")
+        for prediction, unimagined, (_, observation, done, value) in zip(
+            world.predict(asked), blind.predict(asked), EPISODE, strict=True
+        ):
+            assert (prediction.observation, prediction.success) == (observation, done)
+            assert prediction.done is (True if done else None)
+            assert prediction.value == pytest.approx(return_level(value) / 9, abs=0.1)
+            assert unimagined.value == pytest.approx(return_level(value) / 9, abs=0.1)
+            assert (prediction.confidence or 0) > 0.8
+        truth = [observation for _, observation, _, _ in EPISODE]
+        right = world.surprise(asked, truth, [done for _, _, done, _ in EPISODE])
+        flipped = world.surprise(asked, truth, [not done for _, _, done, _ in EPISODE])
+        assert all(r is not None and f is not None and r < 0.2 and r < f for r, f in zip(right, flipped, strict=True))
