@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from dyna_graph.errors import ModelError, suggestion
-from dyna_graph.plugins import how_to_install, why_not_loaded
+from dyna_graph.plugins import ADAPTERS, entry_point, how_to_install, plugin_names, why_not_loaded
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+Folder = str | os.PathLike[str] | None
 LOCAL = "local"
 VLLM = "vllm"
 VLLM_URL = "http://localhost:8000/v1"
@@ -72,9 +76,7 @@ def parse_model(name: str) -> ModelName:
     return ModelName(provider, rest)
 
 
-def resolve_model(
-    name: str, *, folder: str | os.PathLike[str] | None = None, **options: Any
-) -> BaseChatModel:
+def resolve_model(name: str, *, folder: Folder = None, **options: Any) -> BaseChatModel:
     """Turn a model name into a chat model.
 
     Args:
@@ -93,7 +95,7 @@ def resolve_model(
         world_model = resolve_model("local:smollm2+adapters/world")
         ```
     """
-    parsed = parse_model(name)
+    parsed = check_model(name, folder=folder)
     if parsed.provider == LOCAL:
         return _local(name, parsed, folder, options)
     if parsed.provider == VLLM:
@@ -101,61 +103,133 @@ def resolve_model(
     return _remote(name, parsed, options)
 
 
-def _local(
-    name: str, parsed: ModelName, folder: str | os.PathLike[str] | None, options: dict[str, Any]
-) -> BaseChatModel:
-    try:
-        from dyna_nodes.local import LocalChatModel
-    except ImportError as error:
-        raise ModelError(f"model {name!r} runs in this process; {why_not_loaded(error)}") from error
-    adapter = parsed.adapter and _near(parsed.adapter, folder)
-    try:
-        return LocalChatModel(base=_near(parsed.model, folder), adapter=adapter, **options)
-    except (ValueError, TypeError, OSError) as error:
-        raise ModelError(f"model {name!r}: {error}") from error
+def check_model(name: str, *, folder: Folder = None) -> ModelName:
+    """Find out whether a name can lead to a model, as far as that can be known without loading or asking one.
+
+    Args:
+        name: See `parse_model`.
+        folder: What relative paths of local models and adapters are relative to; None: the working directory.
+
+    Returns:
+        The name taken apart.
+
+    Raises:
+        ModelError: The provider is unknown, its package is missing, or there is no such adapter.
+    """
+    parsed = parse_model(name)
+    provider = parsed.provider.replace("-", "_").lower()
+    if provider == LOCAL:
+        packages = ["torch", "transformers", "peft"]
+        if parsed.adapter is not None:
+            find_adapter(parsed.adapter, folder)
+    elif provider == VLLM:
+        packages = ["langchain_openai"]
+    else:
+        providers = _providers()
+        if provider and provider not in providers:
+            hint = suggestion(provider, [LOCAL, VLLM, *sorted(providers)])
+            raise ModelError(f"unknown provider {parsed.provider!r} in model {name!r}; {hint}")
+        packages = [providers[provider]] if provider else []
+    for package in packages:
+        if _is_missing(package):
+            raise ModelError(f"model {name!r} needs {package}, which is missing: {how_to_install(package)}")
+    return parsed
 
 
-def _near(name: str, folder: str | os.PathLike[str] | None) -> str:
-    """Return ``name`` as a path when ``folder`` holds such a thing, else as it is."""
+def _providers() -> dict[str, str]:
+    """Return the package of each provider that `init_chat_model` knows."""
+    from langchain.chat_models import base
+
+    return {name: entry[0].partition(".")[0] for name, entry in base._BUILTIN_PROVIDERS.items()}
+
+
+def _is_missing(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is None
+    return find_spec(package) is None
+
+
+def find_base(name: str, folder: Folder = None) -> str:
+    """Return the folder of a base model that lies near the configuration, or else ``name`` as it is."""
     near = Path(folder or ".") / Path(name).expanduser()
-    return str(near) if near.exists() else name
+    return str(near) if near.is_dir() else name
+
+
+def find_adapter(name: str, folder: Folder = None) -> Path:
+    """Return the folder of an adapter.
+
+    Args:
+        name: A folder, or the name of an adapter that an installed package brings along: entry points of the
+            group ``dyna_graph.adapters`` name packages that hold adapter folders.
+        folder: What a relative folder is relative to; the working directory when None.
+
+    Raises:
+        ModelError: There is no such adapter.
+    """
+    near = Path(folder or ".") / Path(name).expanduser()
+    if near.is_dir():
+        return near
+    shipped = shipped_adapters()
+    if name in shipped:
+        return shipped[name]
+    raise ModelError(
+        f"no adapter {name!r}: no folder {near}, and {suggestion(name, shipped, what='shipped')}"
+    )
+
+
+def shipped_adapters() -> dict[str, Path]:
+    """Return the adapters that installed packages bring along, by name; nothing is loaded."""
+    found = {}
+    for package in plugin_names(ADAPTERS):
+        spec = find_spec(entry_point(ADAPTERS, package).value)
+        for root in spec.submodule_search_locations or () if spec else ():
+            found.update({file.parent.name: file.parent for file in Path(root).glob("*/adapter_config.json")})
+    return found
+
+
+def _local(name: str, parsed: ModelName, folder: Folder, options: dict[str, Any]) -> BaseChatModel:
+    from dyna_nodes.local import LocalChatModel
+
+    adapter = None if parsed.adapter is None else find_adapter(parsed.adapter, folder)
+    try:
+        return LocalChatModel(base=find_base(parsed.model, folder), adapter=adapter, **options)
+    except (ValueError, TypeError, OSError) as error:
+        raise ModelError(f"model {name!r}: {_in_one_line(error)}") from error
 
 
 def _vllm(name: str, parsed: ModelName, options: dict[str, Any]) -> BaseChatModel:
-    try:
-        from langchain_openai import ChatOpenAI
-    except ImportError as error:
-        raise ModelError(
-            f"model {name!r} is reached through the OpenAI protocol; {why_not_loaded(error)}"
-        ) from error
+    from langchain_openai import ChatOpenAI
+
     url = parsed.url or os.environ.get("VLLM_BASE_URL") or VLLM_URL
     key = os.environ.get("VLLM_API_KEY") or "none"  # the client insists on one
     given = {"base_url": url, "api_key": key, **options}
     try:
-        return ChatOpenAI(model=parsed.model, **given)
+        model: BaseChatModel = ChatOpenAI(model=parsed.model, **given)
     except (ValueError, TypeError) as error:
-        raise ModelError(f"model {name!r}: {error}") from error
+        raise ModelError(f"model {name!r}: {_in_one_line(error)}") from error
+    return model
 
 
 def _remote(name: str, parsed: ModelName, options: dict[str, Any]) -> BaseChatModel:
-    from langchain.chat_models import base as table
     from langchain.chat_models import init_chat_model
 
-    providers: dict[str, tuple[str, ...]] = getattr(table, "_BUILTIN_PROVIDERS", {})
-    provider = parsed.provider.replace("-", "_").lower()
-    if provider and providers and provider not in providers:
-        known = [LOCAL, VLLM, *sorted(providers)]
-        hint = suggestion(provider, known)
-        raise ModelError(f"unknown provider {parsed.provider!r} in model {name!r}; {hint}")
-    package = providers[provider][0].partition(".")[0] if provider in providers else ""
-    if package and find_spec(package) is None:
-        raise ModelError(f"model {name!r} needs a package that is missing: {how_to_install(package)}")
     try:
-        return init_chat_model(parsed.model, model_provider=provider or None, **options)
+        model: BaseChatModel = init_chat_model(
+            parsed.model, model_provider=parsed.provider or None, **options
+        )
     except ImportError as error:
         raise ModelError(f"model {name!r}: {why_not_loaded(error)}") from error
-    except Exception as error:  # every provider raises its own kind
-        if not provider and "infer model provider" in str(error):
+    except Exception as error:  # every provider raises its own kind, for a missing key above all
+        if not parsed.provider and "infer model provider" in str(error):
             hint = f"write provider:model, such as openai:{parsed.model} or {LOCAL}:{parsed.model}"
             raise ModelError(f"model {name!r} names no provider; {hint}") from error
-        raise ModelError(f"model {name!r} cannot be used: {error}") from error
+        raise ModelError(f"model {name!r} cannot be used: {_in_one_line(error)}") from error
+    return model
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what an error says; of pydantic's, only what is wrong with which option."""
+    if isinstance(error, ValidationError):
+        wrong = error.errors(include_url=False)
+        return "; ".join(f"{'.'.join(map(str, w['loc'])) or 'options'}: {w['msg']}" for w in wrong)
+    return str(error)

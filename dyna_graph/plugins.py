@@ -18,6 +18,7 @@ from dyna_graph.errors import PluginError, suggestion
 COMMANDS = "dyna_graph.commands"
 WORLD_MODELS = "dyna_graph.world_models"
 ENVIRONMENTS = "dyna_graph.environments"
+ADAPTERS = "dyna_graph.adapters"
 
 
 def plugin_names(group: str) -> list[str]:

@@ -18,13 +18,14 @@ def check(
 ) -> None:
     """Check a dyna.yaml: say what is wrong with it, or what it means with all defaults filled in.
 
-    Exit code 2 when something is wrong. Nothing is loaded and no model is asked. What comes from an
+    Exit code 2 when something is wrong. No model is loaded or asked. What comes from an
     environment variable is shown by the variable's name.
     """
     from dyna_graph.config import ConfigError, DynaConfig
 
     try:
         config = DynaConfig.from_file(file)
+        config.check()
     except ConfigError as error:
         if not json_:
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,8 +26,8 @@ from dyna_graph.config.settings import (
     ToolSettings,
     WorldModelSettings,
 )
-from dyna_graph.config.source import Source, escaped, read_source, write_yaml
-from dyna_graph.errors import ConfigError, Problem
+from dyna_graph.config.source import KeyPath, Source, dotted, escaped, read_source, write_yaml
+from dyna_graph.errors import ConfigError, ModelError, Problem
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -73,6 +74,17 @@ class DynaConfig(Settings):
     """When checkpoints are written. With anything but `sync`, an effect may be repeated after a crash."""
     limits: LimitSettings = LimitSettings()
     """What bounds a run."""
+
+    @field_validator("checkpointer")
+    @classmethod
+    def _known_checkpointer(cls, checkpointer: str | None) -> str | None:
+        if checkpointer not in (None, "memory") and not re.match("sqlite:.", str(checkpointer)):
+            raise PydanticCustomError(
+                "checkpointer",
+                "unknown checkpointer {found}; write memory, or sqlite:FILE",
+                {"found": repr(checkpointer)},
+            )
+        return checkpointer
 
     @field_validator("tools")
     @classmethod
@@ -176,6 +188,25 @@ class DynaConfig(Settings):
             "title": "dyna.yaml",
         }
 
+    def check(self) -> None:
+        """Check what the file alone cannot tell: that models can be found, with the packages they need.
+
+        Nothing is loaded, no model is asked.
+
+        Raises:
+            ConfigError: Lists everything that is missing, each with its key.
+        """
+        from dyna_graph.models import check_model
+
+        problems: list[Problem] = []
+        for path, model in _models(self, ()):
+            try:
+                check_model(model.name, folder=self.folder)
+            except ModelError as error:
+                problems += self.problem(str(error), *path).problems
+        if problems:
+            raise ConfigError(problems)
+
     def build(
         self,
         tools: Sequence[BaseTool | Any] = (),
@@ -199,9 +230,19 @@ class DynaConfig(Settings):
 
     def problem(self, message: str, *path: str | int) -> ConfigError:
         """Return an error about the setting at ``path``, with file and line where they are known."""
-        from dyna_graph.config.source import dotted
-
         return ConfigError([Problem(message, self._source.file, self._source.line(path), dotted(path))])
+
+
+def _models(settings: Any, path: KeyPath) -> Iterator[tuple[KeyPath, ModelSettings]]:
+    """Yield every model that the settings name, with its key path."""
+    if isinstance(settings, ModelSettings):
+        yield path, settings
+    elif isinstance(settings, Settings):
+        for key, value in settings:
+            yield from _models(value, (*path, key))
+    elif isinstance(settings, tuple):
+        for index, value in enumerate(settings):
+            yield from _models(value, (*path, index))
 
 
 def _refuse_unreached(name: str, globs: Sequence[str], earlier: Sequence[str]) -> None:

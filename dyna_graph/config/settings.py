@@ -37,7 +37,7 @@ Text = Annotated[str, Field(min_length=1)]
 KINDS = ("chat", "trained", "environment", "none")
 """Kinds of world models that need no plugin, except that *environment* comes with the training package."""
 
-_TAKES = {"model": ("chat", "trained"), "context": ("trained",)}
+_TAKES = {"model": ("chat", "trained"), "context": ("chat", "trained")}
 
 
 class Settings(BaseModel):
@@ -133,7 +133,7 @@ class WorldModelSettings(Settings):
     model: ModelSettings | None = None
     """The model of the kinds `chat` and `trained`."""
     context: Literal["agent", "privileged"] = "agent"
-    """What the kind `trained` is told: what the agent has seen, or also the environment's hidden state."""
+    """What it is told: what the agent has seen, or also the environment's hidden state (`privileged`)."""
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the world model, passed on as they are."""
 

@@ -58,7 +58,7 @@ class _Loader(yaml.SafeLoader):
         """Return the tag of a node that names none."""
         if kind is yaml.ScalarNode and implicit[0]:
             return _PLAIN
-        tag: str = super().resolve(kind, value, implicit)
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         return tag
 
 

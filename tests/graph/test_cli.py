@@ -186,9 +186,23 @@ def test_check_lists_what_is_wrong(folder: Path) -> None:
     ]
 
 
+def test_check_finds_models_that_lead_nowhere(folder: Path) -> None:
+    (folder / "dyna.yaml").write_text(
+        "model: opnai:x\nworld_model: local:smollm2+adapters/gone\n"
+        "critic:\n  - {critic: value, tools: act}\n  - critic: judge\n    model: lokal:y\n"
+    )
+    code, _, err = dyna("check")
+    assert code == 2
+    assert err.splitlines() == [
+        "dyna.yaml:1: unknown provider 'opnai' in model 'opnai:x'; did you mean 'openai'?",
+        "dyna.yaml:2: no adapter 'adapters/gone': there is no such folder, and no adapter of this name is installed",
+        "dyna.yaml:6: unknown provider 'lokal' in model 'lokal:y'; did you mean 'local'?",
+    ]
+
+
 def test_check_shows_no_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "secret-123")
-    (folder / "dyna.yaml").write_text("model: {name: openai:x, options: {api_key: '${MY_KEY}'}}\n")
+    (folder / "dyna.yaml").write_text("model: {name: local:smollm2, options: {api_key: '${MY_KEY}'}}\n")
     for flags in ([], ["--json"]):
         code, out, _ = dyna("check", *flags)
         assert code == 0

@@ -106,6 +106,10 @@ CASES = {
         OK + "tools:\n  - a\n",
         "dyna.yaml:2: 'tools' must be 'key: value' settings, got a list of 1",
     ),
+    "unknown checkpointer": (
+        OK + "checkpointer: postgres\n",
+        "dyna.yaml:2: 'checkpointer': unknown checkpointer 'postgres'; write memory, or sqlite:FILE",
+    ),
     "empty": (OK + 'record: ""\n', "dyna.yaml:2: 'record' must not be empty"),
     "retries of a tool that must not be called twice": (
         OK + "tools:\n  pay:\n    retries: 2\n",
@@ -122,9 +126,9 @@ CASES = {
         "dyna.yaml:2: 'critic': 'outcome (number 2)' is never reached, because '*' stands before it; put the "
         "more special one first",
     ),
-    "context of a prompted model": (
-        OK + "world_model: {model: openai:x, context: privileged}\n",
-        "dyna.yaml:2: 'world_model': a world model of kind 'chat' takes no context",
+    "kind that takes no context": (
+        OK + "world_model: {kind: environment, context: privileged}\n",
+        "dyna.yaml:2: 'world_model': a world model of kind 'environment' takes no context",
     ),
     "weights that do not fit": (
         OK + "critic: {critic: together, critics: [value, rules], weights: [1]}\n",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from dyna_graph import plugins
 from dyna_graph.errors import ModelError
-from dyna_graph.models import ModelName, parse_model, resolve_model
+from dyna_graph.models import VLLM_URL, ModelName, find_adapter, parse_model, resolve_model
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,8 @@ def test_names_are_taken_apart(name: str, parsed: ModelName) -> None:
         ("lokal:smollm2", "unknown provider 'lokal' in model 'lokal:smollm2'; did you mean 'local'?"),
         (
             "smollm2",
-            "model 'smollm2' names no provider; write provider:model, such as openai:smollm2 or local:smollm2",
+            "model 'smollm2' names no provider; write provider:model, such as openai:smollm2 or "
+            "local:smollm2",
         ),
     ],
 )
@@ -57,14 +64,114 @@ def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ModelError) as caught:
         resolve_model("vllm:qwen")
     assert str(caught.value) == (
-        "model 'vllm:qwen' is reached through the OpenAI protocol; langchain_openai is missing: "
-        "pip install langchain-openai"
+        "model 'vllm:qwen' needs langchain_openai, which is missing: pip install langchain-openai"
     )
 
 
-def test_a_provider_whose_package_is_missing() -> None:
+def test_a_provider_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langchain_perplexity", None)
     with pytest.raises(ModelError) as caught:
         resolve_model("perplexity:sonar")
     assert str(caught.value) == (
-        "model 'perplexity:sonar' needs a package that is missing: pip install langchain-perplexity"
+        "model 'perplexity:sonar' needs langchain_perplexity, which is missing: "
+        "pip install langchain-perplexity"
     )
+
+
+def test_a_local_model_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("local:smollm2")
+    assert str(caught.value) == (
+        "model 'local:smollm2' needs torch, which is missing: pip install 'dyna-graph[local]'"
+    )
+
+
+def test_an_adapter_is_a_folder_or_comes_with_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "adapters" / "mine").mkdir(parents=True)
+    assert find_adapter("adapters/mine", tmp_path) == tmp_path / "adapters" / "mine"
+    info, shipped = tmp_path / "acme-1.0.dist-info", tmp_path / "acme_adapters" / "tidy"
+    info.mkdir()
+    shipped.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dyna_graph.adapters]\nacme = acme_adapters\n")
+    (tmp_path / "acme_adapters" / "__init__.py").touch()
+    (shipped / "adapter_config.json").write_text("{}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins._points.cache_clear()
+    try:
+        assert find_adapter("tidy") == shipped
+        with pytest.raises(ModelError, match=r"no adapter 'tidi': no folder tidi, and did you mean 'tidy'\?"):
+            resolve_model("local:smollm2+tidi")
+    finally:
+        plugins._points.cache_clear()
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Answers like a vLLM server and keeps what it was asked."""
+
+    asked: ClassVar[list[tuple[str, str, dict[str, object]]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((self.path, self.headers["Authorization"], body))
+        answer = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}
+            ],
+        }
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+def test_a_model_on_a_server() -> None:
+    pytest.importorskip("langchain_openai")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/v1"
+            model = resolve_model(f"vllm:Qwen/Qwen3-8B@{url}", temperature=0.25, max_tokens=7)
+            assert model.invoke("hi").content == "hello"
+        finally:
+            server.shutdown()
+    [(path, key, body)] = _Server.asked
+    assert (path, key) == ("/v1/chat/completions", "Bearer none")
+    assert body["model"] == "Qwen/Qwen3-8B"
+    assert body["temperature"] == 0.25
+    assert 7 in (body.get("max_tokens"), body.get("max_completion_tokens"))
+
+
+def test_the_server_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    openai = pytest.importorskip("langchain_openai")
+    monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:9000/v1")
+    model = resolve_model("vllm:mine")
+    assert isinstance(model, openai.ChatOpenAI)
+    assert model.openai_api_base == "http://gpu:9000/v1"
+    monkeypatch.delenv("VLLM_BASE_URL")
+    assert resolve_model("vllm:mine").openai_api_base == VLLM_URL  # type: ignore[attr-defined]
+
+
+def test_options_that_a_model_refuses() -> None:
+    pytest.importorskip("langchain_openai")
+    with pytest.raises(ModelError, match=r"^model 'vllm:mine': temperature: .*valid number"):
+        resolve_model("vllm:mine", temperature="warm")
+
+
+def test_a_missing_key_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("langchain_openai")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ModelError, match=r"model 'openai:gpt-5-mini' cannot be used: .*OPENAI_API_KEY"):
+        resolve_model("openai:gpt-5-mini")

@@ -1,0 +1,272 @@
+"""Makes the agent that a configuration describes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dyna_graph.config.critics import (
+    AnyCritic,
+    HouseholdCriticSettings,
+    JudgeCriticSettings,
+    OutcomeCriticSettings,
+    RulesCriticSettings,
+    TogetherCriticSettings,
+    ValueCriticSettings,
+)
+from dyna_graph.config.settings import ModelSettings
+from dyna_graph.errors import DynaError, suggestion
+from dyna_graph.models import find_adapter, find_base, parse_model, resolve_model
+from dyna_graph.plugins import WORLD_MODELS, load_plugin
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langgraph.graph.state import CompiledStateGraph
+
+    from dyna_graph.config.config import DynaConfig
+    from dyna_nodes.experience import ExperienceLog
+    from dyna_nodes.protocols import Critic, WorldModel
+    from dyna_nodes.settings import LoopSettings
+
+MEMORY = "memory"
+SQLITE = "sqlite:"
+
+
+def build(
+    config: DynaConfig, tools: Sequence[Any], *, model: BaseChatModel | None, checkpointer: Any
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Make the agent; see `DynaConfig.build`."""
+    from dyna_graph.agent import create_dyna_agent
+
+    policy = model if model is not None else chat_model(config, config.model, "model")
+    checkpointer = checkpointer if checkpointer is not None else build_checkpointer(config)
+    _refuse_asking_nobody(config, checkpointer)
+    parts = {
+        "world_model": build_world_model(config, tools),
+        "critic": build_critic(config, policy),
+        "record": build_record(config),
+        "system_prompt": config.system_prompt,
+        "checkpointer": checkpointer,
+    }
+    try:
+        agent: CompiledStateGraph[Any, Any, Any, Any] = create_dyna_agent(
+            policy, tools, **parts, **dict(loop_settings(config))
+        )
+    except ValueError as error:
+        raise config.problem(str(error)) from error
+    return agent
+
+
+def loop_settings(config: DynaConfig) -> LoopSettings:
+    """Return the settings of the loop."""
+    from dyna_nodes import settings
+
+    sections = (config.simulate, config.critique, config.limits)
+    given = {key: value for section in sections for key, value in section if key != "unmatched"}
+    tools = {glob: settings.ToolSettings(**dict(tool)) for glob, tool in config.tools.items()}
+    return settings.LoopSettings(mode=config.mode, tools=tools, **given)
+
+
+def chat_model(config: DynaConfig, model: ModelSettings, *path: str | int) -> BaseChatModel:
+    """Return the chat model that the setting at ``path`` names.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        return resolve_model(model.name, folder=config.folder, **model.keywords())
+    except DynaError as error:
+        raise config.problem(str(error), *path) from error
+
+
+def build_world_model(config: DynaConfig, tools: Sequence[Any] = ()) -> WorldModel | None:
+    """Return the world model; None for the kind ``none``.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    settings = config.world_model
+    given = dict(settings.options)
+    if settings.kind == "none":
+        return None
+    if settings.kind == "trained":
+        return _trained(config, given)
+    if settings.model is not None:
+        given["model"] = chat_model(config, settings.model, "world_model")
+    if settings.kind == "chat":
+        from dyna_nodes.world_models import ChatWorldModel
+
+        described = {name: text for name, text in (_described(tool) for tool in tools) if text}
+        given = {"tools": described, "context": settings.context, **given}
+        return _made(config, ChatWorldModel, given)
+    try:
+        plugin = load_plugin(WORLD_MODELS, settings.kind)
+    except DynaError as error:
+        raise config.problem(str(error), "world_model") from error
+    return _made(config, plugin, given)
+
+
+def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
+    """Make a trained world model; it shares base weights with every other local model of the process."""
+    settings = config.world_model
+    assert settings.model is not None  # the settings refuse it otherwise
+    name = parse_model(settings.model.name)
+    refused = sorted(set(settings.model.keywords()) - {"dtype", "device"})
+    if refused:
+        message = (
+            f"a trained world model takes no {refused[0]}; its model has the options dtype and device only"
+        )
+        raise config.problem(message, "world_model", "model")
+    try:
+        from dyna_nodes.local import get_engine
+        from dyna_nodes.world_models import TrainedWorldModel
+
+        engine = get_engine(find_base(name.model, config.folder), **settings.model.options)
+        adapter = None
+        if name.adapter is not None:
+            folder = find_adapter(name.adapter, config.folder)
+            adapter = str(folder)
+            engine.load_adapter(adapter, folder)
+    except (DynaError, ValueError, ImportError) as error:
+        raise config.problem(f"model {settings.model.name!r}: {error}", "world_model") from error
+    given = {"context": settings.context, "name": settings.model.name, **given}
+    return _made(config, partial(TrainedWorldModel, engine, adapter), given)
+
+
+def build_critic(config: DynaConfig, policy: BaseChatModel) -> Critic | None:
+    """Return the critic, or the list of them as one; None when none is configured.
+
+    Args:
+        config: The configuration.
+        policy: The model that judges where a judge names none.
+
+    Raises:
+        ConfigError: A model of a judge cannot be made.
+    """
+    from dyna_nodes.critics import FirstMatch, Rule
+
+    if not config.critic:
+        return None
+    made = [_critic(config, critic, policy, ("critic", i)) for i, critic in enumerate(config.critic)]
+    if len(made) == 1 and "*" in config.critic[0].tools:
+        return made[0]
+    rules = [Rule(critic, settings.tools) for critic, settings in zip(made, config.critic, strict=True)]
+    return FirstMatch(rules, otherwise=config.critique.unmatched)
+
+
+def _critic(
+    config: DynaConfig, settings: AnyCritic, policy: BaseChatModel, path: tuple[str | int, ...]
+) -> Critic:
+    from dyna_nodes import critics
+
+    own = {
+        key: value
+        for key, value in settings
+        if key not in ("critic", "tools", "trust", "model", "critics", "weights") and value is not None
+    }
+    made: Critic
+    match settings:
+        case ValueCriticSettings():
+            made = critics.ValueCritic(**own)
+        case OutcomeCriticSettings():
+            made = critics.OutcomeCritic(**own)
+        case RulesCriticSettings():
+            made = critics.RuleCritic(**own)
+        case HouseholdCriticSettings():
+            made = critics.HouseholdCritic(**own)
+        case JudgeCriticSettings():
+            judge = policy if settings.model is None else chat_model(config, settings.model, *path, "model")
+            made = critics.JudgeCritic(judge, **own)
+        case TogetherCriticSettings():
+            weights = settings.weights or (1.0,) * len(settings.critics)
+            inner = [
+                _critic(config, c, policy, (*path, "critics", i)) for i, c in enumerate(settings.critics)
+            ]
+            made = critics.Together([critics.Weighted(*pair) for pair in zip(inner, weights, strict=True)])
+    return made if settings.trust is None else critics.TrustGate(made, **dict(settings.trust))
+
+
+def build_record(config: DynaConfig) -> ExperienceLog | None:
+    """Return the experience log; None when nothing is to be recorded."""
+    from dyna_nodes.experience import ExperienceLog, Retention
+
+    if config.record is None:
+        return None
+    retention = None
+    if config.record.days is not None or config.record.size is not None:
+        retention = Retention(days=config.record.days, size=config.record.size)
+    return ExperienceLog(config.folder / config.record.folder, config.record.level, retention=retention)
+
+
+def build_checkpointer(config: DynaConfig) -> Any:
+    """Return the checkpointer; None when none is configured.
+
+    Raises:
+        ConfigError: Its package is missing, or its file cannot be opened.
+    """
+    if config.checkpointer is None:
+        return None
+    if config.checkpointer == MEMORY:
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        return InMemorySaver()
+    try:
+        from dyna_graph.checkpoints import sqlite_checkpointer
+
+        return sqlite_checkpointer(config.folder / config.checkpointer.removeprefix(SQLITE))
+    except DynaError as error:
+        raise config.problem(str(error), "checkpointer") from error
+
+
+def _refuse_asking_nobody(config: DynaConfig, checkpointer: Any) -> None:
+    """Refuse settings that may ask a human where a run cannot wait for one."""
+    if checkpointer is not None:
+        return
+    asking = [
+        *(
+            ("critique", key)
+            for key in ("on_exhausted", "on_failure", "unmatched")
+            if getattr(config.critique, key) == "escalate"
+        ),
+        *(("critic", i) for i, critic in enumerate(config.critic) if _may_escalate(critic)),
+    ]
+    if asking:
+        message = "may ask a human, which needs a checkpointer; set checkpointer: memory, or sqlite:FILE"
+        raise config.problem(f"{_named(asking[0])} {message}", *asking[0])
+
+
+def _may_escalate(critic: AnyCritic) -> bool:
+    if critic.trust is not None and critic.trust.untrusted == "escalate":
+        return True
+    if isinstance(critic, TogetherCriticSettings):
+        return any(_may_escalate(inner) for inner in critic.critics)
+    return isinstance(critic, OutcomeCriticSettings) and critic.otherwise == "escalate"
+
+
+def _named(path: Sequence[str | int]) -> str:
+    from dyna_graph.config.source import dotted
+
+    return repr(dotted(tuple(path)))
+
+
+def _described(tool: Any) -> tuple[str, str]:
+    """Return name and description of a tool or of a function that becomes one."""
+    name = getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)
+    return str(name), str(getattr(tool, "description", None) or inspect.getdoc(tool) or "")
+
+
+def _made(config: DynaConfig, make: Callable[..., WorldModel], given: Mapping[str, Any]) -> WorldModel:
+    """Call ``make``; an unknown keyword or a refused value becomes an error that names the setting."""
+    known = inspect.signature(make).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for key in given:
+            if key not in known:
+                hint = suggestion(key, [k for k in known if k not in ("self", "model")], what="valid options")
+                message = f"unknown option {key!r} of the world model; {hint}"
+                raise config.problem(message, "world_model", "options", key)
+    try:
+        return make(**given)
+    except (TypeError, ValueError, DynaError) as error:
+        raise config.problem(f"the world model cannot be made: {error}", "world_model") from error
