@@ -172,9 +172,8 @@ def find_adapter(name: str, folder: Folder = None) -> Path:
     shipped = shipped_adapters()
     if name in shipped:
         return shipped[name]
-    raise ModelError(
-        f"no adapter {name!r}: no folder {near}, and {suggestion(name, shipped, what='shipped')}"
-    )
+    known = f"; {suggestion(name, shipped)}" if shipped else ", and no adapter of this name is installed"
+    raise ModelError(f"no adapter {name!r}: there is no such folder{known}")
 
 
 def shipped_adapters() -> dict[str, Path]:

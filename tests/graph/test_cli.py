@@ -186,7 +186,8 @@ def test_check_lists_what_is_wrong(folder: Path) -> None:
     ]
 
 
-def test_check_finds_models_that_lead_nowhere(folder: Path) -> None:
+def test_check_finds_models_that_lead_nowhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dyna_graph.models.shipped_adapters", dict)
     (folder / "dyna.yaml").write_text(
         "model: opnai:x\nworld_model: local:smollm2+adapters/gone\n"
         "critic:\n  - {critic: value, tools: act}\n  - critic: judge\n    model: lokal:y\n"
@@ -195,7 +196,8 @@ def test_check_finds_models_that_lead_nowhere(folder: Path) -> None:
     assert code == 2
     assert err.splitlines() == [
         "dyna.yaml:1: unknown provider 'opnai' in model 'opnai:x'; did you mean 'openai'?",
-        "dyna.yaml:2: no adapter 'adapters/gone': there is no such folder, and no adapter of this name is installed",
+        "dyna.yaml:2: no adapter 'adapters/gone': there is no such folder, and no adapter of this name is "
+        "installed",
         "dyna.yaml:6: unknown provider 'lokal' in model 'lokal:y'; did you mean 'local'?",
     ]
 

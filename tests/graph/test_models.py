@@ -103,7 +103,9 @@ def test_an_adapter_is_a_folder_or_comes_with_a_package(
     plugins._points.cache_clear()
     try:
         assert find_adapter("tidy") == shipped
-        with pytest.raises(ModelError, match=r"no adapter 'tidi': no folder tidi, and did you mean 'tidy'\?"):
+        with pytest.raises(
+            ModelError, match=r"no adapter 'tidi': there is no such folder; did you mean 'tidy'\?"
+        ):
             resolve_model("local:smollm2+tidi")
     finally:
         plugins._points.cache_clear()
