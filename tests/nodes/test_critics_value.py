@@ -63,6 +63,12 @@ async def test_no_prediction_or_no_value_is_a_failure_not_a_judgement() -> None:
     assert "chat predicts neither value" in verdicts[1].reason
 
 
+def test_the_simulations_own_value_counts_unless_a_discount_is_set() -> None:
+    one = simulation(step(value=0.9), step(value=0.8)).model_copy(update={"value": 0.3})
+    assert ValueCritic().judge(HISTORY, [one])[0].score == 0.3
+    assert ValueCritic(discount=0.5).judge(HISTORY, [one])[0].score == pytest.approx(0.4)
+
+
 def test_a_discount_outside_its_range_is_refused() -> None:
     with pytest.raises(ValueError, match="discount"):
         ValueCritic(discount=1.5)

@@ -240,6 +240,54 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_line(tmp_path: Path) -> None
     assert problems == []
 
 
+def test_an_interrupt_in_the_middle_of_a_line_takes_the_line_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = ExperienceLog(tmp_path)
+    log.append(transition(0))
+    real = os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        real(fd, bytes(data)[:20])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "write", interrupted)
+        log.append(transition(1))
+    log.append(transition(2))
+    problems: list[Problem] = []
+    assert [t.index for t in log.read(problems)] == [0, 2]
+    assert problems == []
+
+
+def test_after_a_line_that_cannot_be_taken_back_a_new_segment_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = ExperienceLog(tmp_path)
+    log.append(transition(0))
+    real = os.write
+
+    def half(fd: int, data: bytes) -> int:
+        if len(data) < 200:
+            raise OSError(5, "Input/output error")
+        return real(fd, bytes(data)[:-100])
+
+    def stuck(fd: int, size: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        patch.setattr(os, "ftruncate", stuck)
+        with pytest.raises(ExperienceError, match="Input/output error"):
+            log.append(transition(1, observation="x" * 200))
+    log.append(transition(2))
+    log.close()
+    problems: list[Problem] = []
+    assert [t.index for t in log.read(problems)] == [0, 2]
+    assert len(log.segments()) == 2
+    assert ["incomplete" in p.reason for p in problems] == [True]
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ExperienceError, match=r"cannot open .*file.*Not a directory"):

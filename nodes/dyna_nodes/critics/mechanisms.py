@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dyna_nodes.asking import quoted
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.critics.base import PlainCritic, failure
-from dyna_nodes.critics.value import imagined_return
+from dyna_nodes.critics.value import value_of
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
 NO_EFFECT = ("Nothing happens.",)
@@ -112,8 +112,9 @@ def repeated_observation(weight: float = 0.1, most: int = 3) -> Mechanism:
     return find
 
 
-def predicted_success(weight: float = 1.0, discount: float = DISCOUNT) -> Mechanism:
+def predicted_success(weight: float = 1.0, discount: float | None = None) -> Mechanism:
     """Find simulations in which the task is solved; ``weight`` times ``discount`` per step until then."""
+    factor = DISCOUNT if discount is None else discount
 
     def find(history: History, simulation: Simulation) -> Finding | None:
         del history
@@ -121,20 +122,18 @@ def predicted_success(weight: float = 1.0, discount: float = DISCOUNT) -> Mechan
             if step.prediction.error is not None:
                 return None
             if step.prediction.success:
-                return Finding("predicted success", weight * discount**index, f"solved in {index + 1} steps")
+                return Finding("predicted success", weight * factor**index, f"solved in {index + 1} steps")
         return None
 
     return find
 
 
-def predicted_value(weight: float = 1.0, discount: float = DISCOUNT) -> Mechanism:
+def predicted_value(weight: float = 1.0, discount: float | None = None) -> Mechanism:
     """Score every simulation with its imagined return, where the world model predicts one."""
 
     def find(history: History, simulation: Simulation) -> Finding | None:
         del history
-        value = (
-            simulation.value if simulation.value is not None else imagined_return(simulation.steps, discount)
-        )
+        value = value_of(simulation, discount)
         return None if value is None else Finding("value", weight * value, f"imagined return {value:.2f}")
 
     return find

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dyna_nodes.asking import quoted
 from dyna_nodes.critics.base import PlainCritic, failure
-from dyna_nodes.critics.value import imagined_return
+from dyna_nodes.critics.value import value_of
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
 
@@ -49,9 +49,10 @@ class OutcomeCritic(PlainCritic):
         del history
         action, prediction = simulation.action, simulation.prediction
         if not matches(action.tool, self.tools):
-            value = simulation.value if simulation.value is not None else imagined_return(simulation.steps)
             reason = f"outcome: {action.tool} needs no predicted success"
-            return Verdict(decision=Decision.APPROVE, reason=reason, score=value, critic=self.name)
+            return Verdict(
+                decision=Decision.APPROVE, reason=reason, score=value_of(simulation), critic=self.name
+            )
         if prediction.error is not None:
             return failure(self.name, f"no prediction: {prediction.error}")
         if prediction.success is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.critics.mechanisms import (
     NO_EFFECT,
     Mechanism,
@@ -53,7 +52,7 @@ class HouseholdCritic(MechanismCritic):
         repeat_weight: Taken off for each time that the predicted observation was seen before.
         success_weight: Added for a predicted success, discounted.
         value_weight: Factor of the imagined return.
-        discount: Factor per imagined step, in (0, 1].
+        discount: Factor per imagined step, in (0, 1]; None takes the simulation's own value.
         rules: Also apply the rules of `RuleCritic`.
         reject: Names of the mechanisms that reject.
         name: Name in verdicts.
@@ -67,7 +66,7 @@ class HouseholdCritic(MechanismCritic):
         repeat_weight: float = 0.1,
         success_weight: float = 1.0,
         value_weight: float = 1.0,
-        discount: float = DISCOUNT,
+        discount: float | None = None,
         rules: bool = False,
         reject: Collection[str] = ("predicted no effect", "known no effect", "loop"),
         name: str = "household",

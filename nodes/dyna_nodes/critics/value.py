@@ -42,11 +42,18 @@ def imagined_return(steps: Sequence[ImaginedStep], discount: float = DISCOUNT) -
     return total if known else None
 
 
+def value_of(simulation: Simulation, discount: float | None = None) -> float | None:
+    """Return the value of a simulation: its own, or with a ``discount`` the return of its steps."""
+    if discount is None and simulation.value is not None:
+        return simulation.value
+    return imagined_return(simulation.steps, DISCOUNT if discount is None else discount)
+
+
 class ValueCritic:
     """Scores every simulation with its imagined return and approves it; the caller takes the best.
 
     Args:
-        discount: Factor per imagined step, in (0, 1].
+        discount: Factor per imagined step, in (0, 1]; None takes the simulation's own value.
         minimum: Reject simulations with a lower return than this; None rejects none.
         spare_best: With ``minimum``, approve the best simulation even when all are below it, because
             somewhere the agent has to go.
@@ -56,12 +63,12 @@ class ValueCritic:
     def __init__(
         self,
         *,
-        discount: float = DISCOUNT,
+        discount: float | None = None,
         minimum: float | None = None,
         spare_best: bool = True,
         name: str = "value",
     ) -> None:
-        if not 0 < discount <= 1:
+        if discount is not None and not 0 < discount <= 1:
             raise ValueError(f"discount must lie in (0, 1], got {discount}")
         self.discount = discount
         self.minimum = minimum
@@ -71,18 +78,13 @@ class ValueCritic:
     def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order; ``score`` is the imagined return."""
         del history
-        returns = [self._return(s) for s in simulations]
+        returns = [value_of(s, self.discount) for s in simulations]
         best = max((r for r in returns if r is not None), default=None)
         return [self._verdict(s, r, best) for s, r in zip(simulations, returns, strict=True)]
 
     async def ajudge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order."""
         return self.judge(history, simulations)
-
-    def _return(self, simulation: Simulation) -> float | None:
-        if simulation.value is not None:
-            return simulation.value
-        return imagined_return(simulation.steps, self.discount)
 
     def _verdict(self, simulation: Simulation, value: float | None, best: float | None) -> Verdict:
         error = simulation.prediction.error
