@@ -26,7 +26,7 @@ INSTRUCTION = "You are the world. Answer each action with what happens next."
 HIDDEN = "Hidden state:"
 SUCCESS = " [SUCCESS]"
 RETURN = "\nReturn: "
-DISCOUNT = 0.95
+DISCOUNT = 0.9
 """Discount per step of the return-to-go: success in n steps is worth ``DISCOUNT ** n``."""
 LEVELS = 10
 

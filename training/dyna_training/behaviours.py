@@ -1,0 +1,102 @@
+"""Behaviours that gather experience, and the mixture that world models are trained and judged on.
+
+A behaviour chooses commands in a text environment. The frozen mixture: a third of the episodes each by the searching
+expert, the noisy expert and uniformly random admissible actions, and in all of them 5 % invalid commands.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
+from dyna_training.environments.base import ForkableEnv
+
+BehaviourName = Literal["expert", "noisy", "random"]
+
+MIXTURE: Final[tuple[BehaviourName, ...]] = ("expert", "noisy", "random")
+INVALID_RATE: Final = 0.05
+NOISE: Final = 0.3
+"""Share of the noisy expert's actions that are uniformly random."""
+RANDOM_STEPS: Final = (10, 50)
+"""Length of a random episode is drawn uniformly from this range; experts stop when they have won."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A command with the thought behind it; ``expert`` tells whether the expert stands behind it."""
+
+    command: str
+    thought: str = ""
+    expert: bool = False
+
+
+class Behaviour(Protocol):
+    """Chooses commands; ``expert`` follows the history whoever chooses, for labels."""
+
+    name: str
+    max_steps: int
+
+    def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
+        """Choose the next command."""
+        ...
+
+
+class Mixed:
+    """An expert that with probability ``noise`` acts uniformly at random and sometimes says something invalid.
+
+    Args:
+        name: Which behaviour of the mixture; ``expert`` has no noise, ``random`` nothing else.
+        rng: The episode's random generator.
+        max_steps: Longest episode; random episodes draw a shorter one.
+        invalid_rate: Share of invalid commands.
+    """
+
+    def __init__(
+        self, name: BehaviourName, rng: random.Random, max_steps: int = 50, invalid_rate: float = INVALID_RATE
+    ) -> None:
+        self.name = name
+        self.max_steps = min(max_steps, rng.randint(*RANDOM_STEPS)) if name == "random" else max_steps
+        self._noise = {"expert": 0.0, "noisy": NOISE, "random": 1.0}[name]
+        self._invalid = invalid_rate
+        self._rng = rng
+
+    def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
+        """Choose the next command."""
+        if self._rng.random() < self._invalid:
+            return Choice(invalid_command(env, expert, self._rng))
+        if self._rng.random() < self._noise:
+            return Choice(self._rng.choice([c for c in env.admissible() if c != "help"]))
+        decision: Decision = expert.decide()
+        return Choice(decision.action, decision.thought, expert=True)
+
+
+def invalid_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random) -> str:
+    """Return a plausible command that is not admissible now: right words, wrong place, hand or verb."""
+    admissible = set(env.admissible())
+    places = expert.world.receptacles or ["shelf 1"]
+    things = sorted({o for seen in expert.world.contents.values() for o in seen}) or ["mug 1"]
+    for _ in range(20):
+        place, thing = rng.choice(places), rng.choice(things)
+        command = rng.choice(
+            (
+                f"take {thing} from {place}",
+                f"move {thing} to {place}",
+                f"open {place}",
+                f"close {place}",
+                f"go to {place}",
+                f"use {thing}",
+                f"examine {thing}",
+                f"examine {place}",
+                f"heat {thing} with {place}",
+                f"cool {thing} with {place}",
+                f"clean {thing} with {place}",
+                f"put {thing} in {place}",
+                f"go to {place.split()[0]} {rng.randint(30, 99)}",
+                f"take {thing}",
+            )
+        )
+        if command not in admissible:
+            return command
+    return "dance"

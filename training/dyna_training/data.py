@@ -1,0 +1,34 @@
+"""Recorded trajectories on disk, as training reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dyna_nodes.experience import iter_trajectory_file
+from dyna_nodes.nouns import Trajectory
+
+
+def trajectory_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the trajectory files named by files and folders, sorted.
+
+    Raises:
+        FileNotFoundError: A path does not exist, or a folder holds no ``*.jsonl``.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path] * path.is_file()
+        if not found:
+            raise FileNotFoundError(f"{path}: no trajectories there; `dyna collect --out {path}` records some")
+        files += found
+    return files
+
+
+def read_trajectories(paths: Iterable[Path]) -> Iterator[Trajectory]:
+    """Read every trajectory once; a second record with the same id is dropped."""
+    seen: set[str] = set()
+    for file in trajectory_files(paths):
+        for trajectory in iter_trajectory_file(file):
+            if trajectory.id not in seen:
+                seen.add(trajectory.id)
+                yield trajectory
