@@ -327,6 +327,15 @@ def test_retention_deletes_old_segments_but_never_a_living_one(tmp_path: Path) -
     assert len(ExperienceLog(tmp_path, retention=Retention(size=1)).prune()) == 2
 
 
+def test_retention_spares_a_segment_that_is_just_being_created(tmp_path: Path) -> None:
+    newborn = tmp_path / "0-1-a.jsonl"
+    newborn.touch()
+    (tmp_path / "1-1-b.jsonl").write_text("x" * 100)
+    log = ExperienceLog(tmp_path, retention=Retention(size=1))
+    assert [p.name for p in log.prune()] == ["1-1-b.jsonl"]
+    assert newborn.exists()
+
+
 def test_segments_roll_over_by_size(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path, segment_bytes=1000) as log:
         for index in range(10):

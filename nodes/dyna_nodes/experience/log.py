@@ -171,6 +171,8 @@ class ExperienceLog:
         deleted: list[Path] = []
         for path in done:
             status = path.stat()
+            if status.st_size == 0 and status.st_mtime > time.time() - 3600:
+                continue  # perhaps just created, and its writer is about to lock it
             expired = self.retention.days is not None and status.st_mtime < oldest
             if expired or (self.retention.size is not None and total > self.retention.size):
                 path.unlink(missing_ok=True)
