@@ -1,7 +1,8 @@
 """Where tests find the data of other projects, which this repository does not contain.
 
-The one place that knows: ``$ALFWORLD_DATA`` as alfworld lays it out, else an archive in ``../shared/data`` beside the
-checkout, unpacked once into the temporary folder. Where neither is there the tests fail and say what is missing.
+The one place that knows: ``$ALFWORLD_DATA`` as alfworld lays it out, else an archive in ``../shared/data``
+beside the checkout, unpacked once into the temporary folder. Where neither is there the tests fail and say
+what is missing.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def alfworld_data() -> Path:
         return Path(given)
     if not ARCHIVE.is_file():
         raise MissingData(
-            f"the official ALFWorld games are missing: set ALFWORLD_DATA (see `alfworld-download`) or put {ARCHIVE.name} "
-            "into shared/data beside the checkout"
+            "the official ALFWorld games are missing: set ALFWORLD_DATA (see `alfworld-download`) "
+            f"or put {ARCHIVE.name} into shared/data beside the checkout"
         )
     root = Path(tempfile.gettempdir()) / f"dyna-graph-test-data-{ARCHIVE.stat().st_size}"
     if not root.is_dir():

@@ -1,7 +1,7 @@
 """The nouns of dyna-graph: what every node, file, event and command speaks of.
 
-All are frozen pydantic models that serialise themselves; nothing else holds state. Unknown keys are refused, so a
-file written by another version says so at once instead of losing a field silently.
+All are frozen pydantic models that serialise themselves; nothing else holds state. Unknown keys are refused,
+so a file written by another version says so at once instead of losing a field silently.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Action(Noun):
         """Canonical text: the bare command for a text environment, else ``tool({"argument": value})``."""
         if self.tool == COMMAND_TOOL and set(self.arguments) == {"command"}:
             return str(self.arguments["command"])
-        return f"{self.tool}({json.dumps(dict(self.arguments), sort_keys=True, ensure_ascii=False, default=str)})"
+        arguments = json.dumps(dict(self.arguments), sort_keys=True, ensure_ascii=False, default=str)
+        return f"{self.tool}({arguments})"
 
     @property
     def digest(self) -> str:
@@ -134,7 +135,8 @@ class Prediction(Noun):
         confidence: The model's confidence in [0, 1].
         tokens: Number of generated tokens.
         model: Which model said it.
-        error: Why there is no prediction (the model raised, timed out or answered nonsense); None when there is one.
+        error: Why there is no prediction (the model raised, timed out or answered nonsense); None when there
+            is one.
     """
 
     observation: str | None = None
@@ -276,8 +278,8 @@ class Transition(Noun):
         done: Real end flag, where the tool reports one.
         status: ``ok``, ``error`` (the tool raised) or ``unknown`` (it never answered).
         scores: Match of prediction and reality: ``exact``, ``f1``, ``outcome``, ``surprise``.
-        labels: Further training labels, e.g. ``return_to_go`` in [0, 1] and ``determined`` (1 when the history
-            determines the observation, 0 for a first look).
+        labels: Further training labels, e.g. ``return_to_go`` in [0, 1] and ``determined`` (1 when the
+            history determines the observation, 0 for a first look).
         time: Unix time in seconds.
         provenance: Where it comes from.
     """

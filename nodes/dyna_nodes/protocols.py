@@ -12,8 +12,9 @@ from dyna_nodes.nouns import History, Prediction, Query, Simulation, Verdict
 class WorldModel(Protocol):
     """Imagines what actions would do.
 
-    ``predict`` gets all queries of a step at once and answers in their order. A query that cannot be answered gets a
-    `Prediction` with ``error`` set; raising is allowed and counts as an error of every query of the call.
+    ``predict`` gets all queries of a step at once and answers in their order. A query that cannot be
+    answered gets a `Prediction` with ``error`` set; raising is allowed and counts as an error of every query
+    of the call.
     """
 
     name: str

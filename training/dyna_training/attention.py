@@ -1,9 +1,10 @@
 """Causal attention in blocks of queries, for training on a CPU.
 
-PyTorch's fused attention on the CPU works through the whole square even where a mask hides half of it, and its
-backward pass is slow in bfloat16. Plain matrix products over blocks of 256 queries, each against only the keys before
-its end, took 0.4 of its time at 1,000 tokens (SmolLM2-135M, bf16, two cores), and attention is half of a training step.
-On a GPU the fused kernels win; there the recipes leave the model's own attention alone.
+PyTorch's fused attention on the CPU works through the whole square even where a mask hides half of it, and
+its backward pass is slow in bfloat16. Plain matrix products over blocks of 256 queries, each against only
+the keys before its end, took 0.4 of its time at 1,000 tokens (SmolLM2-135M, bf16, two cores), and attention
+is half of a training step. On a GPU the fused kernels win; there the recipes leave the model's own attention
+alone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def blockwise_attention(
         query: [B, heads, T, d].
         key: [B, key heads, T, d]; each serves ``heads / key heads`` query heads.
         value: Like ``key``.
-        attention_mask: Boolean [B, 1, T, T], True where a query may look, and never above the diagonal; None means
-            plain causal.
+        attention_mask: Boolean [B, 1, T, T], True where a query may look, and never above the diagonal; None
+            means plain causal.
         scaling: Factor on the scores; default ``d ** -0.5``.
 
     Returns:

@@ -1,7 +1,8 @@
 """Behaviours that gather experience, and the mixture that world models are trained and judged on.
 
-A behaviour chooses commands in a text environment. The frozen mixture: a third of the episodes each by the searching
-expert, the noisy expert and uniformly random admissible actions, and in all of them 5 % invalid commands.
+A behaviour chooses commands in a text environment. The frozen mixture: a third of the episodes each by the
+searching expert, the noisy expert and uniformly random admissible actions, and in all of them 5 % invalid
+commands.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Behaviour(Protocol):
 
 
 class Mixed:
-    """An expert that with probability ``noise`` acts uniformly at random and sometimes says something invalid.
+    """An expert that with probability ``noise`` acts uniformly at random and sometimes says something
+    invalid.
 
     Args:
         name: Which behaviour of the mixture; ``expert`` has no noise, ``random`` nothing else.

@@ -19,7 +19,9 @@ def trajectory_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         found = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path] * path.is_file()
         if not found:
-            raise FileNotFoundError(f"{path}: no trajectories there; `dyna collect --out {path}` records some")
+            raise FileNotFoundError(
+                f"{path}: no trajectories there; `dyna collect --out {path}` records some"
+            )
         files += found
     return files
 

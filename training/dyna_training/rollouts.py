@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
-
 from dyna_training.behaviours import BehaviourName, Mixed
 from dyna_training.environments.alfworld.env import AlfworldEnv
 from dyna_training.environments.alfworld.experts import SearchingExpert
@@ -18,14 +17,16 @@ LABEL_HORIZON = 50
 
 
 def return_to_go(env: AlfworldEnv, expert: SearchingExpert) -> float:
-    """Label the state of ``env``: ``DISCOUNT ** n`` where the expert, given only the history, needs n more steps.
+    """Label the state of ``env``: ``DISCOUNT ** n`` where the expert, given only the history, needs n more
+    steps.
 
     Args:
         env: The environment; it is forked, not stepped.
         expert: The expert with the history so far; it is forked too.
 
     Returns:
-        A value in [0, 1]; 1 when the task is done, 0 when the expert does not manage in `LABEL_HORIZON` steps.
+        A value in [0, 1]; 1 when the task is done, 0 when the expert does not manage in `LABEL_HORIZON`
+        steps.
     """
     state = env.state
     if state.won:

@@ -2,14 +2,16 @@
 
 Three things that a stock SFT trainer does not do, and why they matter here:
 
-* **Branches.** A return hangs on an observation as a branch that later tokens must not see (`dyna_nodes.codec`), so
-  attention follows ``branch`` and positions follow ``positions``, not the order in the row.
-* **Packing without padding.** The examples of a micro-batch stand in one row; attention stays inside each example.
-* **Logits only where there is a target.** With 49,152 words and 576 dimensions the output layer is a quarter of a
-  SmolLM2-135M forward pass; on two CPU cores leaving out the rest is worth a quarter of the training time.
+* **Branches.** A return hangs on an observation as a branch that later tokens must not see
+  (`dyna_nodes.codec`), so attention follows ``branch`` and positions follow ``positions``, not the order in
+  the row.
+* **Packing without padding.** The examples of a micro-batch stand in one row; attention stays inside each
+example. * **Logits only where there is a target.** With 49,152 words and 576 dimensions the output layer is
+  a quarter of a SmolLM2-135M forward pass; on two CPU cores leaving out the rest is worth a quarter of the
+  training time.
 
-Everything else (optimiser, schedule, checkpoints, resuming, TensorBoard, accelerate with one or many devices) is
-`transformers.Trainer`.
+Everything else (optimiser, schedule, checkpoints, resuming, TensorBoard, accelerate with one or many
+devices) is `transformers.Trainer`.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from dyna_nodes.codec import Example
 from torch.nn import functional
 from transformers import Trainer
+
+from dyna_nodes.codec import Example
 
 IGNORED = -100
 
@@ -66,8 +69,8 @@ def pack(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """Pack examples into one row.
 
     Returns:
-        ``input_ids``, ``position_ids`` of shape [1, T]; ``branch`` and ``document`` of shape [1, T]; ``labels`` of
-        shape [1, T], already aligned: ``labels[0, i]`` is predicted at position i.
+        ``input_ids``, ``position_ids`` of shape [1, T]; ``branch`` and ``document`` of shape [1, T];
+        ``labels`` of shape [1, T], already aligned: ``labels[0, i]`` is predicted at position i.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -80,7 +83,13 @@ def pack(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         positions += example.positions
         branch += example.branch
         document += [number] * len(example.ids)
-    rows = {"input_ids": ids, "labels": labels, "position_ids": positions, "branch": branch, "document": document}
+    rows = {
+        "input_ids": ids,
+        "labels": labels,
+        "position_ids": positions,
+        "branch": branch,
+        "document": document,
+    }
     return {name: torch.tensor([row]) for name, row in rows.items()}
 
 

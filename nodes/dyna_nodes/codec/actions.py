@@ -1,8 +1,9 @@
 """How actions are written in text and read back.
 
-Two formats. ``text`` is short, for small models trained here: thinking first, then one line per call that begins with
-``> ``; a text environment's command stands bare (``> open fridge 1``), any other tool as ``> search({"query": "x"})``.
-``template`` is the tagged JSON that most chat models were trained on (``<tool_call>{…}</tool_call>``).
+Two formats. ``text`` is short, for small models trained here: thinking first, then one line per call that
+begins with ``> ``; a text environment's command stands bare (``> open fridge 1``), any other tool as ``>
+search({"query": "x"})``. ``template`` is the tagged JSON that most chat models were trained on
+(``<tool_call>{…}</tool_call>``).
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def format_calls(thought: str, calls: Sequence[ToolCall], tool_format: ToolForma
         lines = [f"> {Action(tool=c['name'], arguments=c['args']).text}" for c in calls]
     else:
         lines = [
-            f"<tool_call>\n{json.dumps({'name': c['name'], 'arguments': c['args']}, ensure_ascii=False)}\n</tool_call>"
+            "<tool_call>\n{}\n</tool_call>".format(
+                json.dumps({"name": c["name"], "arguments": c["args"]}, ensure_ascii=False)
+            )
             for c in calls
         ]
     return "\n".join([thought, *lines] if thought else lines)
@@ -51,8 +54,8 @@ def parse_reply(text: str, tool_format: ToolFormat, tools: Sequence[str] = ()) -
     Args:
         text: What the model wrote.
         tool_format: The format it was asked for.
-        tools: Names of the known tools. Without the command tool among them, a bare command is an invalid call;
-            empty means that every name is accepted.
+        tools: Names of the known tools. Without the command tool among them, a bare command is an invalid
+            call; empty means that every name is accepted.
 
     Returns:
         Thinking, calls with fresh ids, and unreadable calls with the reason.

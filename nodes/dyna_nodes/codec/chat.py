@@ -1,9 +1,10 @@
 """ChatML, written once for training and for inference.
 
-The chat template that ships with SmolLM2 drops tool calls and ignores tools, and a naive template turns tool output
-that contains ``<|im_start|>`` into real role tokens. Here every piece of text is tokenised by itself with special
-tokens split into plain characters, and only the codec itself emits role tokens. Two things follow: no text can forge
-a turn, and the ids of a conversation are a prefix of the ids of any longer one, which is what makes a prefix cache hit.
+The chat template that ships with SmolLM2 drops tool calls and ignores tools, and a naive template turns tool
+output that contains ``<|im_start|>`` into real role tokens. Here every piece of text is tokenised by itself
+with special tokens split into plain characters, and only the codec itself emits role tokens. Two things
+follow: no text can forge a turn, and the ids of a conversation are a prefix of the ids of any longer one,
+which is what makes a prefix cache hit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 
 
 class Encoded(NamedTuple):
-    """Token ids and, for each, whether the assistant wrote it (1) or only reads it (0); both of length tokens."""
+    """Token ids and, for each, whether the assistant wrote it (1) or only reads it (0)."""
 
     ids: list[int]
     targets: list[int]
@@ -49,7 +50,9 @@ class ChatCodec:
         self.start_id: int = known[IM_START]
         self.end_id: int = known[IM_END]
         self._newline = self.text("\n")
-        self._openings = {r: [self.start_id, *self.text(f"{r}\n")] for r in ("system", "user", "assistant", "tool")}
+        self._openings = {
+            r: [self.start_id, *self.text(f"{r}\n")] for r in ("system", "user", "assistant", "tool")
+        }
 
     def text(self, text: str) -> list[int]:
         """Tokenise untrusted text; special tokens in it come out as plain characters."""
@@ -83,8 +86,8 @@ class ChatCodec:
         """Encode a conversation.
 
         Args:
-            messages: LangChain messages; tool messages become ``tool`` turns (``user`` turns in text format, the
-                role that small models know).
+            messages: LangChain messages; tool messages become ``tool`` turns (``user`` turns in text format,
+                the role that small models know).
             tools: OpenAI tool schemas; told to the model in the system turn in ``template`` format.
             tool_format: How calls are written, see `dyna_nodes.codec.actions`.
             open_assistant: End with an open assistant turn, ready to be continued.
@@ -102,7 +105,10 @@ class ChatCodec:
             if isinstance(message, SystemMessage):
                 continue
             if isinstance(message, AIMessage):
-                body = [*self.text(format_calls(_content(message), message.tool_calls, tool_format)), self.end_id]
+                body = [
+                    *self.text(format_calls(_content(message), message.tool_calls, tool_format)),
+                    self.end_id,
+                ]
                 head = self.opening("assistant")
                 ids += [*head, *body, *self._newline]
                 targets += [0] * len(head) + [1] * len(body) + [0] * len(self._newline)
@@ -122,11 +128,13 @@ def _role(message: BaseMessage, tool_format: ToolFormat) -> Role:
         return "user"
     if isinstance(message, ToolMessage):
         return "tool" if tool_format == "template" else "user"
-    raise ValueError(f"cannot encode a message of type {message.type!r}; use system, human, ai or tool messages")
+    raise ValueError(
+        f"cannot encode a message of type {message.type!r}; use system, human, ai or tool messages"
+    )
 
 
 def _content(message: BaseMessage) -> str:
-    """Return the text of a message; blocks that are not text are refused, since a text model cannot read them."""
+    """Return the text of a message; other blocks are refused, since a text model cannot read them."""
     if isinstance(message.content, str):
         return message.content
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""The text that a policy trained here reads and writes: thought and action on one side, observations on the other."""
+"""The text that a policy trained here reads and writes: thought and action out, observations in."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from dyna_nodes.codec.chat import ChatCodec
 from dyna_nodes.codec.world_model import Example
 from dyna_nodes.nouns import Trajectory
 
-POLICY_PROMPT = 'Solve the household task. Think in one sentence, then write one action on a line that begins with "> ".'
+POLICY_PROMPT = (
+    'Solve the household task. Think in one sentence, then write one action on a line that begins with "> ".'
+)
 """The system prompt that policies for text environments are trained with, and must be run with."""
 
 
 def policy_example(chat: ChatCodec, trajectory: Trajectory, prompt: str = POLICY_PROMPT) -> Example:
     """Encode a trajectory for imitation; what the expert thought and did is the target.
 
-    Steps whose label ``expert`` is 0 (noise, invalid commands) are read and not imitated, so that a policy learns to
-    recover from mistakes without learning to make them. Without that label every step is a target.
+    Steps whose label ``expert`` is 0 (noise, invalid commands) are read and not imitated, so that a policy
+    learns to recover from mistakes without learning to make them. Without that label every step is a target.
 
     Args:
         chat: The chat codec of the model's tokenizer.

@@ -1,14 +1,15 @@
 """The text that a trained world model reads and writes, for training and for inference.
 
-After "From Word to World" (arXiv 2512.18832, section 3): the system turn holds the initial context, each user turn is
-the action only, each assistant turn the next observation, with the suffix `` [SUCCESS]`` when the task is solved. Two
-contexts: in ``agent`` context the system turn holds what the agent has seen; in ``privileged`` context the hidden
-state of the environment comes before it.
+After "From Word to World" (arXiv 2512.18832, section 3): the system turn holds the initial context, each
+user turn is the action only, each assistant turn the next observation, with the suffix `` [SUCCESS]`` when
+the task is solved. Two contexts: in ``agent`` context the system turn holds what the agent has seen; in
+``privileged`` context the hidden state of the environment comes before it.
 
-This project adds the return-to-go. It hangs on the observation as a *branch*: after the imagined observation (or, as
-the control *value without imagination*, right after the action) the model is made to read ``\nReturn: `` and its
-distribution over the digits 0–9 is the imagined return. A branch sees the history and itself but nothing after it sees
-the branch, so that returns, which an agent cannot know, never become part of a history.
+This project adds the return-to-go. It hangs on the observation as a *branch*: after the imagined observation
+(or, as the control *value without imagination*, right after the action) the model is made to read
+``\nReturn: `` and its distribution over the digits 0–9 is the imagined return. A branch sees the history and
+itself but nothing after it sees the branch, so that returns, which an agent cannot know, never become part
+of a history.
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ class Example(NamedTuple):
 
     Attributes:
         ids: Token ids.
-        labels: ``labels[i]`` is the token that must be predicted *at* position i, or -100. They are not to be shifted
-            again: with branches, the next token in the row is not always the successor.
+        labels: ``labels[i]`` is the token that must be predicted *at* position i, or -100. They are
+            not to be shifted again: with branches, the next token in the row is not always the successor.
         positions: Position ids; a branch counts on from where it hangs, the trunk takes no notice of it.
-        branch: 0 for the trunk, k > 0 for the k-th branch. Position i attends to j when j <= i and branch[j] is 0 or
-            branch[i].
+        branch: 0 for the trunk, k > 0 for the k-th branch. Position i attends to j when j <= i and
+            branch[j] is 0 or branch[i].
     """
 
     ids: list[int]
@@ -84,7 +85,9 @@ class WorldModelCodec:
     def _digit(self, level: int) -> int:
         ids = self.chat.text(f"{RETURN}{level}")
         if ids[:-1] != self.return_suffix:
-            raise ValueError("the tokenizer merges digits with what precedes them; returns cannot be read off it")
+            raise ValueError(
+                "the tokenizer merges digits with what precedes them; returns cannot be read off it"
+            )
         return ids[-1]
 
     def system(self, history: History) -> str:
@@ -125,7 +128,8 @@ class WorldModelCodec:
         """Encode a whole trajectory as one example; every observation is a target.
 
         Args:
-            trajectory: The trajectory; its transitions need the label ``return_to_go`` where a return is asked for.
+            trajectory: The trajectory; its transitions need the label ``return_to_go`` where a return is
+                asked for.
             context: Whether the hidden state stands in the system turn.
             returns: Indices of the transitions that get a return branch after the observation.
             blind_returns: The same for a branch right after the action, before the observation.
@@ -137,7 +141,9 @@ class WorldModelCodec:
         if context == "privileged" and trajectory.hidden_state is None:
             raise ValueError(f"trajectory {trajectory.id} has no hidden state for the privileged context")
         row = _Row(self)
-        row.read(self.chat.turn("system", self.system(trajectory.history(0, privileged=context == "privileged"))))
+        row.read(
+            self.chat.turn("system", self.system(trajectory.history(0, privileged=context == "privileged")))
+        )
         with_return, with_blind = set(returns), set(blind_returns)
         for index, transition in enumerate(trajectory.transitions):
             row.read(self.question(transition.action))

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from dyna_nodes.codec import Example
-from dyna_nodes.local.base import Base, load_base, write_fingerprint
-from dyna_nodes.nouns import digest_of
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from dyna_nodes.codec import Example
+from dyna_nodes.local.base import Base, load_base, write_fingerprint
+from dyna_nodes.nouns import digest_of
 from dyna_training import attention
 from dyna_training.sft import ExampleDataset, SftTrainer, pack
 
@@ -33,7 +33,9 @@ class SftSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
-    data: list[Path] = Field(description="Trajectory files or folders of them, as `dyna collect` writes them.")
+    data: list[Path] = Field(
+        description="Trajectory files or folders of them, as `dyna collect` writes them."
+    )
     out: Path = Field(description="Folder of the run: checkpoints, adapter, model card, metrics.")
     method: Literal["lora", "full"] = Field("lora", description="Train a LoRA adapter or all weights.")
     rank: int = Field(16, ge=1, description="Rank of the LoRA adapter.")
@@ -61,7 +63,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._file = out / "progress.jsonl"
         self._start = time.monotonic()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         """Append one line."""
         if state.is_world_process_zero and logs:
             line = {"step": state.global_step, "seconds": round(time.monotonic() - self._start, 1), **logs}
@@ -123,7 +127,9 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
     return base, get_peft_model(base.model, config)
 
 
-def fit(settings: SftSettings, base: Base, model: Any, examples: Sequence[Example], recipe: str) -> dict[str, Any]:
+def fit(
+    settings: SftSettings, base: Base, model: Any, examples: Sequence[Example], recipe: str
+) -> dict[str, Any]:
     """Train, or go on where the last checkpoint in ``out`` stands, and save adapter, card and metrics.
 
     Returns:
@@ -171,7 +177,9 @@ def fit(settings: SftSettings, base: Base, model: Any, examples: Sequence[Exampl
     with stopper.listening():
         result = trainer.train(resume_from_checkpoint=last)
     if stopper.stopped:
-        raise KeyboardInterrupt(f"stopped at update {trainer.state.global_step}; run the same command to go on")
+        raise KeyboardInterrupt(
+            f"stopped at update {trainer.state.global_step}; run the same command to go on"
+        )
     metrics = {
         "recipe": recipe,
         "loss": result.training_loss,
@@ -182,7 +190,9 @@ def fit(settings: SftSettings, base: Base, model: Any, examples: Sequence[Exampl
         "tokens": dataset.tokens,
         "target_tokens": dataset.targets,
         "data_digest": digest_of([e.ids for e in dataset.examples]),
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+        "hardware": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU {platform.machine()}",
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in PACKAGES},
     }
@@ -217,5 +227,6 @@ def card(metrics: dict[str, Any], configuration: dict[str, Any]) -> str:
     return (
         f"---\nlibrary_name: peft\nbase_model: {configuration['base']}\n---\n\n"
         f"# {metrics['recipe']}\n\nTrained by dyna-graph's recipe `{metrics['recipe']}`.\n\n"
-        f"| setting | value |\n|---|---|\n{rows}\n\n| result | value |\n|---|---|\n{facts}\n\nVersions: {versions}.\n"
+        f"| setting | value |\n|---|---|\n{rows}\n\n| result | value |\n|---|---|\n{facts}\n\n"
+        f"Versions: {versions}.\n"
     )

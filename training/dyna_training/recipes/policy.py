@@ -1,17 +1,17 @@
 """Policy SFT: imitate what the expert thought and did, from recorded trajectories.
 
-    dyna collect --split train --games 400 --behaviours expert,noisy --out data/expert
-    dyna train policy --data data/expert --out runs/policy
+dyna collect --split train --games 400 --behaviours expert,noisy --out data/expert
+dyna train policy --data data/expert --out runs/policy
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from dyna_nodes.codec import ChatCodec
-from dyna_nodes.codec.policy import POLICY_PROMPT, policy_example
 from pydantic import Field
 
+from dyna_nodes.codec import ChatCodec
+from dyna_nodes.codec.policy import POLICY_PROMPT, policy_example
 from dyna_training.data import read_trajectories
 from dyna_training.recipes.common import SftSettings, fit, prepare
 

@@ -3,8 +3,8 @@
     dyna collect --split train --games 400 --out data/train
     dyna train world-model --data data/train --out runs/world-model
 
-After "From Word to World" (arXiv 2512.18832, section 3): whole episodes as one conversation, loss on the observations.
-The return-to-go, as branches, is this project's addition (see `dyna_nodes.codec.world_model`).
+After "From Word to World" (arXiv 2512.18832, section 3): whole episodes as one conversation, loss on the
+observations. The return-to-go, as branches, is this project's addition (see `dyna_nodes.codec.world_model`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from dyna_nodes.codec import ChatCodec, Context, Example, WorldModelCodec
-from dyna_nodes.nouns import Trajectory, digest_of
 from pydantic import Field
 
+from dyna_nodes.codec import ChatCodec, Context, Example, WorldModelCodec
+from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
 from dyna_training.recipes.common import SftSettings, fit, prepare
 
@@ -25,16 +25,21 @@ class WorldModelSettings(SftSettings):
     """Settings of the recipe ``world-model``."""
 
     privileged: float = Field(
-        0.4, ge=0, le=1, description="Share of the episodes that are shown with the hidden state of the environment."
+        0.4,
+        ge=0,
+        le=1,
+        description="Share of the episodes that are shown with the hidden state of the environment.",
     )
-    returns: float = Field(0.5, ge=0, le=1, description="Share of the steps with a return after the observation.")
+    returns: float = Field(
+        0.5, ge=0, le=1, description="Share of the steps with a return after the observation."
+    )
     blind_returns: float = Field(0.2, ge=0, le=1, description="Share of the steps with a return before it.")
 
 
 def examples(
     trajectories: Iterable[Trajectory], codec: WorldModelCodec, settings: WorldModelSettings
 ) -> list[Example]:
-    """Turn trajectories into examples; which context and which returns is drawn from seed and trajectory id."""
+    """Turn trajectories into examples; seed and trajectory id decide which context and returns."""
     made = []
     for trajectory in trajectories:
         rng = random.Random(digest_of(settings.seed, trajectory.id))
