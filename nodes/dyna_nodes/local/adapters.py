@@ -1,8 +1,8 @@
 """Named adapters on one shared base model.
 
-A *merged* adapter is a copy of just those weights that it changes; activating it swaps pointers, and the forward is
-that of the bare base. An *unmerged* one is left to peft, which adds its low-rank products in every forward: less
-memory, slower decoding.
+A *merged* adapter is a copy of just those weights that it changes; activating it swaps pointers, and the
+forward is that of the bare base. An *unmerged* one is left to peft, which adds its low-rank products in every
+forward: less memory, slower decoding.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ from dyna_nodes.local.base import FINGERPRINT_FILE, SMOLLM2, Base, LocalModelErr
 
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_SPECIAL = (
+    "use_dora",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "fan_in_fan_out",
+    "trainable_token_indices",
+)  # settings with which an adapter is more than one scaled product per weight
 
 
 class Adapters:
@@ -107,7 +115,8 @@ class Adapters:
         try:
             config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
             with safe_open(folder / _WEIGHTS, framework="pt") as weights:
-                shapes = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
+                keys = list(weights.keys())
+                shapes = {key: tuple(weights.get_slice(key).get_shape()) for key in keys}
         except (ValueError, OSError, SafetensorError) as error:
             raise problem(f"it is damaged: {error}") from error
         self._check_base(folder, config, problem)
@@ -176,6 +185,5 @@ class Adapters:
 
 def _is_plain_lora(config: dict[str, Any]) -> bool:
     """Return whether ``W + scale · B A`` with one scale is all there is to the adapter."""
-    special = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "trainable_token_indices")
-    plain = not any(config.get(key) for key in special) and config.get("bias", "none") == "none"
-    return plain and config.get("peft_type") == "LORA"
+    plain = config.get("peft_type") == "LORA" and config.get("bias", "none") == "none"
+    return plain and not any(config.get(key) for key in _SPECIAL)

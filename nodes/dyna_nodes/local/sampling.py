@@ -36,8 +36,8 @@ def choose(
     nucleus = torch.tensor([top_ps[i] for i in rows], device=logits.device)
     if bool((nucleus < 1).any()):
         probabilities = _keep_nucleus(probabilities, nucleus)
-    # Inverse of the distribution function in the order of the vocabulary: a rounding difference between two batches
-    # moves a border by 1e-7, where an order by probability could swap two tokens.
+    # Inverse of the distribution function in the order of the vocabulary: a rounding difference between two
+    # batches moves a border by 1e-7, where an order by probability could swap two tokens.
     steps = probabilities.double().cumsum(-1)
     draws = torch.tensor([chances[i].random() for i in rows], dtype=torch.double, device=logits.device)
     picks = torch.searchsorted(steps, (draws * steps[:, -1])[:, None], right=True)[:, 0]

@@ -19,8 +19,8 @@ class _Entry(NamedTuple):
 class PrefixStore:
     """The most recently used sequences, within a budget of bytes.
 
-    An agent's next turn begins with its last one, and candidates, retries and sibling threads share instructions; so
-    the longest common beginning with any stored sequence is reused.
+    An agent's next turn begins with its last one, and candidates, retries and sibling threads share
+    instructions; so the longest common beginning with any stored sequence is reused.
 
     Args:
         budget: Bytes of keys and values that are kept.
@@ -32,8 +32,8 @@ class PrefixStore:
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._next = 0
 
-    def match(self, adapter: str | None, ids: Sequence[int]) -> tuple[int, Tensor | None]:
-        """Return how many leading tokens are stored, and their keys and values ``[layers, 2, tokens, heads, size]``."""
+    def match(self, adapter: str | None, ids: Sequence[int] | np.ndarray) -> tuple[int, Tensor | None]:
+        """Return how many leading tokens are stored, and their ``[layers, 2, tokens, heads, size]``."""
         wanted = np.asarray(ids)
         best, found = 0, None
         for key, entry in self._entries.items():

@@ -1,4 +1,4 @@
-"""From generated tokens to text, as it comes: incomplete characters and possible stop strings are held back."""
+"""From generated tokens to text, as it comes: half characters and possible stop strings are held back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TextStream:
         return self._text
 
     def _advance(self) -> None:
-        """Move the window on, if the text of the ids splits cleanly there; keeps decoding linear in the length."""
+        """Move the window on, if the text splits cleanly there; keeps decoding linear in the length."""
         middle = len(self._ids) - 4
         head = decode(self._tokenizer, self._ids[self._window : middle])
         whole = self._text[self._window_text :]
