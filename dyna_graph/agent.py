@@ -1,0 +1,230 @@
+"""`create_dyna_agent`: the four nodes as one compiled graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from langchain.chat_models import init_chat_model
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import SystemMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Checkpointer
+
+from dyna_nodes.act import ActNode
+from dyna_nodes.core import DynaCore
+from dyna_nodes.critique import CritiqueNode
+from dyna_nodes.experience import ExperienceLog
+from dyna_nodes.journal import IntentJournal, has_place_beside
+from dyna_nodes.nouns import Provenance
+from dyna_nodes.observe import ObserveNode
+from dyna_nodes.protocols import Critic, WorldModel
+from dyna_nodes.settings import LoopSettings, Mode, Policy, ToolSettings
+from dyna_nodes.simulate import SimulateNode
+from dyna_nodes.state import DynaInput, DynaOutput, DynaState
+
+RECURSION_LIMIT = 9_999
+"""Supersteps per run; the loop has limits of its own, so this one only has to be out of their way."""
+
+
+class DynaGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A compiled graph whose checkpoints are written before the next node starts.
+
+    LangGraph's default writes them while the next node runs already; killed in a tool, such a run has lost
+    the checkpoint that holds the call. An explicit ``durability=…`` of a caller still counts.
+    """
+
+    def _defaults(self, config: RunnableConfig, **options: Any) -> Any:
+        *rest, durability = super()._defaults(config, **options)
+        checkpointer = self._resolve_checkpointer(config)
+        if checkpointer is not None and options.get("durability") is None:
+            durability = "sync"
+        return (*rest, durability)
+
+    @classmethod
+    def of(cls, graph: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
+        """Return ``graph`` as a graph of this kind."""
+        return cls(**{k: v for k, v in graph.__dict__.items() if k != "__orig_class__"})
+
+
+def create_dyna_agent(
+    model: str | BaseChatModel,
+    tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
+    *,
+    world_model: WorldModel | None = None,
+    critic: Critic | None = None,
+    system_prompt: str | SystemMessage | None = None,
+    candidates: int = 1,
+    horizon: int = 1,
+    mode: Mode = "enforce",
+    max_revisions: int = 2,
+    on_exhausted: Policy = "block",
+    on_failure: Policy = "block",
+    max_blocks: int = 3,
+    max_steps: int = 50,
+    discount: float = 0.95,
+    verdict_ttl: float | None = None,
+    world_model_timeout: float | None = None,
+    critic_timeout: float | None = None,
+    tool_settings: Mapping[str, ToolSettings | Mapping[str, Any]] | None = None,
+    record: ExperienceLog | str | os.PathLike[str] | None = None,
+    journal: IntentJournal | str | os.PathLike[str] | Literal[False] | None = None,
+    provenance: Provenance | None = None,
+    state_schema: type[Any] | None = None,
+    context_schema: type[Any] | None = None,
+    checkpointer: Checkpointer = None,
+    store: BaseStore | None = None,
+    interrupt_before: list[str] | None = None,
+    interrupt_after: list[str] | None = None,
+    debug: bool = False,
+    name: str | None = None,
+    cache: Any = None,
+    resolve_model: Callable[[str], BaseChatModel] = init_chat_model,
+) -> DynaGraph:
+    """Create an agent that imagines its actions before it executes them.
+
+    The graph takes and returns ``{"messages": […]}``, as that of `langchain.agents.create_agent` does, and
+    works with ``invoke``, ``stream`` and their async twins. The stream ``custom`` carries
+    `dyna_nodes.events`.
+
+    Args:
+        model: The policy: any chat model, or its name.
+        tools: Tools, or functions to make tools of.
+        world_model: Imagines what actions would do; None imagines nothing.
+        critic: Judges what was imagined; None approves everything.
+        system_prompt: What stands before every conversation.
+        candidates: How many responses the policy proposes per turn.
+        horizon: How many steps each proposal is imagined ahead.
+        mode: ``enforce`` obeys verdicts; ``advise`` runs everything and adds the hint to the result;
+            ``shadow`` only records.
+        max_revisions: How many turns in a row may be rejected entirely before ``on_exhausted`` decides.
+        on_exhausted: ``block`` refuses the calls, ``allow`` runs them, ``escalate`` asks a human.
+        on_failure: The same for calls whose critic or world model broke.
+        max_blocks: After how many refused turns in a row the run ends.
+        max_steps: How many executed turns a run may take.
+        discount: Discount per imagined step, in (0, 1].
+        verdict_ttl: Seconds for which a verdict counts; None means for ever.
+        world_model_timeout: Seconds that all predictions of one depth may take.
+        critic_timeout: Seconds that judging one turn may take.
+        tool_settings: `ToolSettings` by name or glob of the tool.
+        record: Experience log, or its folder; every executed call becomes a transition in it.
+        journal: Where intents are written before each effect: a journal, the path of an SQLite file, or None
+            for a file beside the checkpointer's. False goes without; then a crash may repeat an effect.
+        provenance: What is noted in every transition; a run adds to it with ``configurable.provenance``.
+        state_schema: Further keys of the state, as a TypedDict with ``messages``.
+        context_schema: Schema of the run's context.
+        checkpointer: Where checkpoints are written; needed to ask a human and to resume. True, for an agent
+            that is part of a graph with a checkpointer.
+        store: The store that tools may use.
+        interrupt_before: Nodes to pause before.
+        interrupt_after: Nodes to pause after.
+        debug: Print what happens.
+        name: Name of the graph.
+        cache: Cache of the graph.
+        resolve_model: Turns a model's name into the model.
+
+    Returns:
+        The compiled graph: ``simulate``, ``critique``, ``act``, ``observe``.
+
+    Raises:
+        ValueError: A setting is out of range, two tools have one name, a policy or critic can escalate but
+            there is no checkpointer, or nobody knows where the journal of the checkpointer belongs.
+
+    Example:
+        ```python
+        agent = create_dyna_agent(
+            "openai:gpt-5-mini", [delete_file], world_model=ChatWorldModel("openai:gpt-5-mini"),
+            critic=OutcomeCritic()
+        )
+        agent.invoke({"messages": [("user", "Remove the temporary files.")]})
+        ```
+    """
+    settings = LoopSettings(
+        candidates=candidates,
+        horizon=horizon,
+        mode=mode,
+        max_revisions=max_revisions,
+        on_exhausted=on_exhausted,
+        on_failure=on_failure,
+        max_blocks=max_blocks,
+        max_steps=max_steps,
+        discount=discount,
+        verdict_ttl=verdict_ttl,
+        world_model_timeout=world_model_timeout,
+        critic_timeout=critic_timeout,
+        tools={k: ToolSettings.model_validate(v) for k, v in (tool_settings or {}).items()},
+    )
+    if checkpointer is None and (settings.can_escalate or getattr(critic, "can_escalate", False)):
+        raise ValueError(
+            "on_exhausted, on_failure or the critic can ask a human, and that needs a checkpointer: pass "
+            "checkpointer=InMemorySaver() or a durable one, or checkpointer=True for an agent inside a graph "
+            "that has one; or choose 'block'"
+        )
+    core = DynaCore(
+        resolve_model(model) if isinstance(model, str) else model,
+        tools or (),
+        world_model=world_model,
+        critic=critic,
+        system_prompt=system_prompt,
+        settings=settings,
+        record=_log(record),
+        checkpointer=checkpointer,
+        journal=_journal(journal, checkpointer),
+        journalled=journal is not False,
+        provenance=provenance,
+    )
+    graph = StateGraph(
+        state_schema or DynaState,
+        context_schema=context_schema,
+        input_schema=state_schema or DynaInput,
+        output_schema=state_schema or DynaOutput,
+    )
+    graph.add_node("simulate", SimulateNode(core), input_schema=DynaState, destinations=("critique", END))
+    graph.add_node(
+        "critique",
+        CritiqueNode(core),
+        input_schema=DynaState,
+        destinations=("act", "simulate", "critique", END),
+    )
+    graph.add_node("act", ActNode(core), input_schema=DynaState)
+    graph.add_node(
+        "observe", ObserveNode(core), input_schema=DynaState, destinations=("simulate", "critique", END)
+    )
+    graph.add_edge(START, "simulate")
+    graph.add_edge("act", "observe")
+    compiled = graph.compile(
+        checkpointer=checkpointer,
+        store=store,
+        cache=cache,
+        interrupt_before=interrupt_before,
+        interrupt_after=interrupt_after,
+        debug=debug,
+        name=name or "dyna",
+    )
+    return DynaGraph.of(compiled).with_config({"recursion_limit": RECURSION_LIMIT})
+
+
+def _log(record: ExperienceLog | str | os.PathLike[str] | None) -> ExperienceLog | None:
+    return record if record is None or isinstance(record, ExperienceLog) else ExperienceLog(Path(record))
+
+
+def _journal(
+    journal: IntentJournal | str | os.PathLike[str] | Literal[False] | None, checkpointer: Checkpointer
+) -> IntentJournal | None:
+    if isinstance(journal, IntentJournal):
+        return journal
+    if isinstance(journal, str | os.PathLike):
+        return IntentJournal(journal)
+    if journal is None and checkpointer and not has_place_beside(checkpointer):
+        raise ValueError(
+            f"nobody knows where the intent journal of checkpointer={checkpointer!r} belongs: pass "
+            "journal='path.sqlite' on a disk that every process running this agent sees, or journal=False to go "
+            "without"
+        )
+    return None

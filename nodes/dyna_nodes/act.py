@@ -1,0 +1,307 @@
+"""act: execute exactly what was approved, once, with an intent written down before each effect."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages.tool import ToolCall
+from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.types import Command
+
+from dyna_nodes.conversation import action_of, mark, marked, refusal
+from dyna_nodes.core import DynaCore, DynaNode, Run
+from dyna_nodes.effects import DeadlineExceeded, Effect, Plan, aperform, blocking, perform, within
+from dyna_nodes.events import ActEvent
+from dyna_nodes.guard import GuardedTool, Permit, Refused
+from dyna_nodes.journal import Intent, IntentJournal, JournalError, answer_text
+from dyna_nodes.settings import ToolSettings
+from dyna_nodes.state import Judged, Outcome
+
+Result = ToolMessage | Command[Any]
+
+
+class ActNode(DynaNode):
+    """The node ``act``: one `Send` per approved call, so that a finished sibling is not run again on resume.
+
+    Takes ``{"call": ToolCall}`` and writes ``outcomes``; what a tool returns as `Command` goes its own way,
+    except for its messages, which observe puts into their place.
+    """
+
+    default_name = "act"
+
+    def plan(self, state: Any, run: Run) -> Plan[Any]:
+        """Execute one call."""
+        began = time.perf_counter()
+        given: ToolCall = state["call"]
+        call = ToolCall(name=given["name"], args=given["args"], id=given["id"], type="tool_call")
+        node = self.core.tool_node
+        result: Any = yield Effect(
+            lambda: node.invoke([call], run.config), lambda: node.ainvoke([call], run.config)
+        )
+        messages, commands = _parts(result)
+        outcome = _outcome(str(call["id"]), messages, time.perf_counter() - began)
+        update = {"outcomes": [outcome]}
+        return [*commands, update] if commands else update
+
+
+def make_tool_node(core: DynaCore) -> ToolNode:
+    """Return LangGraph's own node for tools, with every call guarded."""
+
+    def wrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Result]) -> Result:
+        return perform(guarded(core, request, lambda r: Effect(lambda: execute(r), _never)))
+
+    async def awrap(
+        request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Result]]
+    ) -> Result:
+        return await aperform(guarded(core, request, lambda r: Effect(_never, lambda: execute(r))))
+
+    return ToolNode(
+        list(core.tools.values()), handle_tool_errors=_explain, wrap_tool_call=wrap, awrap_tool_call=awrap
+    )
+
+
+def _never() -> Any:
+    raise RuntimeError("a plan was driven from the wrong side; this is a bug in dyna-graph")
+
+
+def _explain(error: Exception) -> str:
+    """Return what the policy is told about an error of a tool; errors of the loop itself end the run."""
+    if isinstance(error, JournalError):
+        raise error
+    if isinstance(error, Refused):
+        return f"This call was refused and did not run: {error}."
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def guarded(
+    core: DynaCore, request: ToolCallRequest, execute: Callable[[ToolCallRequest], Effect]
+) -> Plan[Result]:
+    """Execute a call under its verdict, with an intent in the journal."""
+    began = time.perf_counter()
+    call, tool, state = request.tool_call, request.tool, request.state
+    run = Run.of(request.runtime.config)
+    call_id = str(call["id"])
+    judged: Judged | None = (state.get("verdicts") or {}).get(call_id)
+    if judged is None or not judged["runs"] or tool is None:
+        why = (
+            "there is no verdict for it"
+            if judged is None or tool is not None
+            else f"there is no tool {call['name']!r}"
+        )
+        return _told(run, state, call, 1, began, _refused(call, why))
+    verdict = judged["verdict"]
+    attempt = judged["attempt"]
+    permit = Permit(
+        verdict.get("digest", ""), core.known(state, run).digest, verdict.get("expires_at"), core.identities
+    )
+    journal = yield from core.journal()
+    past: list[Intent] = []
+    if journal is not None:
+        past = yield blocking(lambda: journal.relevant(run.thread, run.ns, call_id))
+        if any(i.key[2:] == (call_id, attempt) and i.status == "suspended" for i in past):
+            permit.expires_at = None  # it goes on with what it began while the verdict counted
+    try:
+        permit.check(tool, call["args"])
+    except Refused as error:
+        return _told(run, state, call, attempt, began, _refused(call, str(error)))
+    if journal is not None:
+        known = _known_before(journal, past, call, attempt)
+        if known is not None:
+            return _told(run, state, call, attempt, began, known)
+    execution = Execution(core, run, journal, call, verdict.get("digest", ""), core.tool_settings(tool.name))
+    guard = request.override(tool=GuardedTool.around(tool, permit))
+    try:
+        result = yield from execution.attempts(execute(guard), permit, attempt)
+    except GraphBubbleUp:
+        _tell(run, state, call, attempt, began, "suspended", "the tool asks a human")
+        raise
+    return _told(run, state, call, attempt, began, result)
+
+
+class Execution(NamedTuple):
+    """One approved call that is about to run.
+
+    Attributes:
+        core: What the nodes share.
+        run: The run.
+        journal: Where the intent is written; None where nothing can be resumed.
+        call: The call.
+        digest: What the verdict is bound to.
+        settings: The settings of the tool.
+    """
+
+    core: DynaCore
+    run: Run
+    journal: IntentJournal | None
+    call: ToolCall
+    digest: str
+    settings: ToolSettings
+
+    def attempts(self, effect: Effect, permit: Permit, first: int) -> Plan[Result]:
+        """Execute the call; again, where the tool is idempotent and raised."""
+        for attempt in range(first, first + self.settings.retries + 1):
+            result = yield from self._once(effect, attempt)
+            failed = isinstance(result, ToolMessage) and result.status == "error" and not marked(result)
+            if not failed or permit.refused:
+                break
+        if permit.refused and isinstance(result, ToolMessage):
+            return _refused(self.call, permit.refused)
+        return result
+
+    def _once(self, effect: Effect, attempt: int) -> Plan[Result]:
+        journal = self.journal
+        intent = self._intent(attempt)
+        if journal is not None:
+            yield blocking(lambda: journal.start(intent, power=self.settings.irreversible))
+        try:
+            result: Result = yield within(effect, self.settings.timeout)
+        except DeadlineExceeded as error:
+            yield from self._finish(intent, "unknown", str(error))
+            return unknown(
+                self.call, f"the tool gave {error}; it may or may not have had its effect", attempt
+            )
+        except ParentCommand:
+            yield from self._finish(intent, "done", "handed over to the parent graph")
+            raise
+        except GraphBubbleUp:
+            yield from self._finish(intent, "suspended", "")
+            raise
+        except Exception as error:
+            yield from self._finish(intent, "failed", repr(error))
+            raise
+        except BaseException:  # killed or cancelled in the middle: how it ended stays unknown
+            if journal is not None:
+                journal.abandon(intent)
+            raise
+        message = result if isinstance(result, ToolMessage) else None
+        failed = message is not None and message.status == "error"
+        text = answer_text(message) if message is not None and journal is not None else None
+        yield from self._finish(intent, "failed" if failed else "done", "", text)
+        return result
+
+    def _finish(self, intent: Intent, status: Any, detail: str, result: str | None = None) -> Plan[None]:
+        journal = self.journal
+        if journal is not None:
+            yield blocking(lambda: journal.finish(intent, status, detail=detail, result=result))
+
+    def _intent(self, attempt: int) -> Intent:
+        call = self.call
+        arguments = (
+            json.dumps(call["args"], ensure_ascii=False, default=str) if self.journal is not None else ""
+        )
+        return Intent(
+            self.run.thread, self.run.ns, str(call["id"]), attempt, call["name"], arguments, self.digest
+        )
+
+
+def _known_before(journal: IntentJournal, past: list[Intent], call: ToolCall, attempt: int) -> Result | None:
+    """Return what follows from what the journal knows; None when the call may run."""
+    lost = [i for i in past if i.status in ("started", "unknown") and not journal.is_live(i)]
+    mine = [i for i in past if i.call_id == call["id"]]
+    if any(i.call_id == call["id"] for i in lost):
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(mine[-1].started))
+        why = (
+            f"it was started at {began}, and how it ended is not known; it may or may not have had its effect"
+        )
+        return unknown(call, why, mine[-1].attempt)
+    if lost:
+        names = ", ".join(sorted({i.tool for i in lost}))
+        return _status(
+            call, "deferred", f"it waits, because how an earlier call ended is not known: {names}", attempt
+        )
+    finished = [i for i in mine if i.status in ("done", "failed") and i.attempt >= attempt]
+    if not finished:
+        return None
+    last = finished[-1]
+    answer = last.answer()
+    if answer is not None and not last.observed:
+        return answer  # it ran, and the run was killed before its answer reached a checkpoint
+    why = "it has run before, and its answer is part of the conversation; running it again repeats its effect"
+    if not last.observed:
+        why = "it has run before, but its answer was lost; running it again repeats its effect"
+    return _status(call, "repeated", why, last.attempt)
+
+
+def unknown(call: ToolCall, why: str, attempt: int) -> ToolMessage:
+    """Return the answer to a call of which nobody knows how it ended."""
+    return _status(call, "unknown", why, attempt)
+
+
+def _status(call: ToolCall, status: str, why: str, attempt: int) -> ToolMessage:
+    text = f"The outcome of this call is not known: {why}."
+    message = refusal(str(call["id"]), call["name"], text, kind=status)
+    return message.model_copy(update={"additional_kwargs": mark(status, detail=why, attempt=attempt)})
+
+
+def _refused(call: ToolCall, why: str) -> ToolMessage:
+    message = refusal(str(call["id"]), call["name"], f"This call was refused and did not run: {why}.")
+    return message.model_copy(update={"additional_kwargs": mark("refused", detail=why)})
+
+
+def _outcome(call_id: str, messages: list[BaseMessage], seconds: float) -> Outcome:
+    message = next((m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id == call_id), None)
+    kind, detail, attempt = "ok", "", 1
+    if message is not None:
+        told = marked(message)
+        kind = told.get("kind", "error" if message.status == "error" else "ok")
+        detail, attempt = told.get("detail", ""), told.get("attempt", 1)
+    return {
+        "call_id": call_id,
+        "status": kind,  # type: ignore[typeddict-item]  # the marks are the statuses
+        "messages": messages,
+        "detail": detail,
+        "attempt": attempt,
+        "seconds": seconds,
+        "recorded": False,
+    }
+
+
+def _parts(result: Any) -> tuple[list[BaseMessage], list[Command[Any]]]:
+    """Take apart what LangGraph's tool node returns: the messages, and commands without their messages."""
+    messages: list[BaseMessage] = []
+    commands: list[Command[Any]] = []
+    for part in result if isinstance(result, list) else [result]:
+        if not isinstance(part, Command):
+            messages.extend(part["messages"])
+        elif isinstance(part.update, Mapping) and part.graph is None:
+            rest = {k: v for k, v in part.update.items() if k != "messages"}
+            messages.extend(part.update.get("messages", []))
+            if rest or part.goto:
+                commands.append(Command(update=rest, goto=part.goto))
+        else:
+            commands.append(part)
+    return messages, commands
+
+
+def _told(run: Run, state: Any, call: ToolCall, attempt: int, began: float, result: Result) -> Result:
+    status, detail = "ok", ""
+    if isinstance(result, ToolMessage):
+        told = marked(result)
+        status = told.get("kind", "error" if result.status == "error" else "ok")
+        detail = told.get("detail", "")
+    _tell(run, state, call, attempt, began, status, detail)
+    return result
+
+
+def _tell(run: Run, state: Any, call: ToolCall, attempt: int, began: float, status: Any, detail: str) -> None:
+    progress = state.get("progress") or {}
+    trajectory = progress.get("trajectory", "")
+    run.write(
+        ActEvent(
+            session=run.session(trajectory),
+            trajectory=trajectory,
+            index=progress.get("index", 0),
+            call_id=str(call["id"]),
+            action=action_of(call),
+            status=status,
+            detail=detail,
+            attempt=attempt,
+            seconds=time.perf_counter() - began,
+        )
+    )

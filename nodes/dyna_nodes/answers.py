@@ -1,0 +1,37 @@
+"""The messages that answer calls which did not run, or did not run as proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from langchain_core.messages import ToolMessage
+
+from dyna_nodes.conversation import mark, refusal
+from dyna_nodes.state import Judged
+
+REFUSED = "This call was refused and did not run."
+
+
+def answers(verdicts: Mapping[str, Judged]) -> list[ToolMessage]:
+    """Return the messages that answer the calls which do not run, in order."""
+    return [answer(call_id, judged) for call_id, judged in verdicts.items() if not judged["runs"]]
+
+
+def answer(call_id: str, judged: Judged) -> ToolMessage:
+    """Return the message that answers a call which does not run."""
+    call = judged["call"]
+    text = judged["answer"] or REFUSED
+    if judged["answered_by"] == "respond":
+        return ToolMessage(text, tool_call_id=call_id, name=call["name"], additional_kwargs=mark("respond"))
+    return refusal(call_id, call["name"], text, kind="rejected")
+
+
+def with_note(message: ToolMessage, note: str | None) -> ToolMessage:
+    """Return a result with a note in front of it, such as what was changed and by whom."""
+    if not note:
+        return message
+    if isinstance(message.content, str):
+        return message.model_copy(
+            update={"content": f"{note}\n\n{message.content}" if message.content else note}
+        )
+    return message.model_copy(update={"content": [{"type": "text", "text": note}, *message.content]})

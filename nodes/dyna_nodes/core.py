@@ -1,0 +1,269 @@
+"""The core that all doors share: what the loop is made of, and what every node needs to know about a run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.tools import BaseTool
+from langchain_core.tools import tool as make_tool
+from langgraph.config import get_stream_writer
+
+from dyna_nodes.conversation import executed, new_turn, task_of
+from dyna_nodes.effects import Effect, Plan, aperform, perform
+from dyna_nodes.experience import ExperienceLog
+from dyna_nodes.guard import Identities
+from dyna_nodes.histories import Histories, Known
+from dyna_nodes.journal import IntentJournal, ajournal_beside, journal_beside
+from dyna_nodes.nouns import Noun, Provenance, new_id
+from dyna_nodes.policy import Policy
+from dyna_nodes.protocols import Critic, WorldModel
+from dyna_nodes.settings import LoopSettings, ToolSettings
+from dyna_nodes.state import Progress
+
+
+def plain(noun: Noun) -> dict[str, Any]:
+    """Write a noun as a plain dict for the state; checkpoints hold no classes of ours."""
+    return noun.model_dump(mode="json", exclude_defaults=True, fallback=str)
+
+
+def session_of(config: RunnableConfig | None = None) -> str | None:
+    """Return the handle of the session that a tool or node runs in: thread and namespace.
+
+    World models get the same handle in `Query.session`, so that a tool of an environment and the
+    *environment* world model speak of the same episode.
+
+    Args:
+        config: The config that the tool or node was given; the ambient one when None.
+
+    Returns:
+        None without a thread, that is without ``configurable.thread_id``.
+    """
+    configurable = (config if config is not None else ensure_config()).get("configurable", {})
+    thread = configurable.get("thread_id")
+    if thread is None:
+        return None
+    namespace = _namespace(str(configurable.get("checkpoint_ns") or ""))
+    return f"{thread}|{namespace}" if namespace else str(thread)
+
+
+def _namespace(checkpoint_ns: str) -> str:
+    """Return the namespace of the graph that a task runs in: without the task itself and without task ids."""
+    return "|".join(part.partition(":")[0] for part in checkpoint_ns.split("|")[:-1])
+
+
+class Run(NamedTuple):
+    """What a node knows about the run it is part of.
+
+    Attributes:
+        config: The node's config.
+        thread: LangGraph thread id, empty without one.
+        ns: Namespace of the graph in the thread, without task ids.
+        write: Takes the events of the stream ``custom``.
+    """
+
+    config: RunnableConfig
+    thread: str
+    ns: str
+    write: Callable[[Any], None]
+
+    @classmethod
+    def of(cls, config: RunnableConfig | None) -> Run:
+        """Return the run that ``config`` belongs to."""
+        config = config if config is not None else ensure_config()
+        configurable = config.get("configurable", {})
+        try:
+            write: Callable[[Any], None] = get_stream_writer()
+        except (RuntimeError, KeyError):  # called outside of a graph, as in a test of one node
+            write = _nowhere
+        thread = configurable.get("thread_id")
+        return cls(
+            config,
+            "" if thread is None else str(thread),
+            _namespace(str(configurable.get("checkpoint_ns") or "")),
+            write,
+        )
+
+    def session(self, trajectory: str) -> str:
+        """Return the handle of the session; the trajectory's id where there is no thread."""
+        if not self.thread:
+            return trajectory
+        return f"{self.thread}|{self.ns}" if self.ns else self.thread
+
+
+def _nowhere(event: Any) -> None:
+    """Drop an event that nobody listens to."""
+
+
+class Turn(NamedTuple):
+    """Where the loop stands.
+
+    Attributes:
+        progress: The counters.
+        known: The history that world model and critic are told.
+        begins: Whether a user has just spoken.
+    """
+
+    progress: Progress
+    known: Known
+    begins: bool
+
+
+class DynaCore:
+    """What the four nodes share.
+
+    Args:
+        model: The policy, any chat model.
+        tools: Tools, or functions to make tools of.
+        world_model: Imagines what actions would do; None imagines nothing.
+        critic: Judges; None approves everything.
+        system_prompt: What stands before every conversation.
+        settings: How the loop decides.
+        record: Where transitions go; None records nothing.
+        checkpointer: The checkpointer of the graph, where it has one: then intents are journalled and a human
+            can be asked.
+        journal: Where intents are written; None for beside the checkpointer.
+        journalled: False writes no intents; then a crash may repeat an effect.
+        provenance: What is noted in every transition; ``configurable.provenance`` of a run adds to it.
+
+    Raises:
+        ValueError: Two tools have the same name, or a setting needs something that is missing; the message
+            says what.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        tools: Sequence[BaseTool | Callable[..., Any]] = (),
+        *,
+        world_model: WorldModel | None = None,
+        critic: Critic | None = None,
+        system_prompt: str | SystemMessage | None = None,
+        settings: LoopSettings | None = None,
+        record: ExperienceLog | None = None,
+        checkpointer: Any = None,
+        journal: IntentJournal | None = None,
+        journalled: bool = True,
+        provenance: Provenance | None = None,
+    ) -> None:
+        from dyna_nodes.act import make_tool_node
+
+        self.settings = settings or LoopSettings()
+        self.tools: dict[str, BaseTool] = {}
+        for tool in (t if isinstance(t, BaseTool) else make_tool(t) for t in tools):
+            if tool.name in self.tools:
+                raise ValueError(f"two tools are called {tool.name!r}; give one of them another name")
+            self.tools[tool.name] = tool
+        self.policy = Policy(model, list(self.tools.values()), system_prompt)
+        self.world_model = world_model
+        self.critic = critic
+        self.record = record
+        self.checkpointer = checkpointer or None
+        self.provenance = provenance or Provenance(policy=self.policy.name)
+        self.identities = Identities()
+        self.histories = Histories()
+        self.tool_node = make_tool_node(self)
+        self._journal = journal
+        self._journalled = journalled
+        self._tool_settings = {name: self.settings.tool(name) for name in self.tools}
+
+    @property
+    def durable(self) -> bool:
+        """Whether the graph has a checkpointer: a human can be asked, and intents are journalled."""
+        return self.checkpointer is not None
+
+    def tool_settings(self, name: str) -> ToolSettings:
+        """Return the settings of a tool."""
+        return self._tool_settings.get(name) or self.settings.tool(name)
+
+    def journal(self) -> Plan[IntentJournal | None]:
+        """Return the intent journal; None where there is nothing to resume from."""
+        if self._journal is None and self.durable and self._journalled:
+            self._journal = yield Effect(
+                lambda: journal_beside(self.checkpointer), lambda: ajournal_beside(self.checkpointer)
+            )
+        return self._journal
+
+    def turn(self, state: Mapping[str, Any], run: Run) -> Turn:
+        """Find out where the loop stands, and begin anew where a user has spoken."""
+        progress: Progress | None = state.get("progress")
+        messages = state["messages"]
+        if progress is None:
+            progress = _progress(new_id())
+            known = self.histories.start(
+                run.session(progress["trajectory"]), task_of(messages), executed(messages)
+            )
+            return Turn(progress, known, True)
+        session = run.session(progress["trajectory"])
+        spoken = new_turn(messages)
+        if not spoken:
+            return Turn(progress, self.histories.get(session, state["history"]), False)
+        if progress["done"]:
+            progress = _progress(new_id())
+            return Turn(
+                progress, self.histories.start(run.session(progress["trajectory"]), task_of(spoken)), True
+            )
+        history = self.histories.get(session, state["history"]).history
+        task = "\n\n".join(t for t in (history.task, task_of(spoken)) if t)
+        progress = {
+            **_progress(progress["trajectory"]),
+            "index": progress["index"],
+            "spent": progress["spent"],
+        }
+        return Turn(progress, self.histories.start(session, task, history.steps), True)
+
+    def known(self, state: Mapping[str, Any], run: Run) -> Known:
+        """Return the history of a state in which `simulate` has run."""
+        return self.histories.get(run.session(state["progress"]["trajectory"]), state["history"])
+
+    def provenance_of(self, run: Run) -> Provenance:
+        """Return what is noted in the transitions of a run."""
+        more = run.config.get("configurable", {}).get("provenance")
+        if not run.thread and not more:
+            return self.provenance
+        updates = {"thread": run.thread, **(more or {})}
+        return Provenance.model_validate({**self.provenance.model_dump(), **updates})
+
+
+def _progress(trajectory: str) -> Progress:
+    return {
+        "trajectory": trajectory,
+        "index": 0,
+        "steps": 0,
+        "revisions": 0,
+        "blocks": 0,
+        "ran": False,
+        "spent": {},
+        "done": False,
+    }
+
+
+class DynaNode(Runnable[Any, Any]):
+    """Base of the four nodes: one plan, driven from sync or async code."""
+
+    default_name = ""
+
+    def __init__(self, core: DynaCore) -> None:
+        self.core = core
+        self.name = self.default_name
+
+    def plan(self, state: Any, run: Run) -> Plan[Any]:
+        """Return what the node does."""
+        raise NotImplementedError
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the node on a state and return its update."""
+        return perform(self.plan(input, Run.of(config)))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the node on a state and return its update."""
+        return await aperform(self.plan(input, Run.of(config)))
+
+
+def transition_id(trajectory: str, call_id: str, attempt: int) -> str:
+    """Return the id of a transition; the same again when a node is run again after a crash."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{trajectory}/{call_id}/{attempt}").hex

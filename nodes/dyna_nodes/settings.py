@@ -1,0 +1,101 @@
+"""What a user decides about the loop; every key has one meaning and a safe default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from dyna_nodes.nouns import Noun
+
+Mode = Literal["enforce", "advise", "shadow"]
+Policy = Literal["block", "allow", "escalate"]
+
+
+class ToolSettings(Noun):
+    """How the loop treats one tool.
+
+    Attributes:
+        simulate: False opts the tool out: it is neither imagined nor judged, and its verdict says so.
+        budget: How many calls of this tool may be imagined per trajectory; beyond it a call counts as one
+            that the world model could not answer. None is no limit.
+        timeout: Seconds that the tool may take; then its outcome is unknown. None waits for ever.
+        irreversible: The intent is forced to the disk before the tool runs.
+        idempotent: Calling it twice has the effect of calling it once, so it may be retried.
+        retries: How often an idempotent tool is called again after it raised.
+        sequential: Calls run one after another, each imagined after the previous one was executed; for tools
+            of an environment. One sequential call makes its whole message sequential.
+    """
+
+    simulate: bool = True
+    budget: int | None = Field(default=None, ge=0)
+    timeout: float | None = Field(default=None, gt=0)
+    irreversible: bool = False
+    idempotent: bool = False
+    retries: int = Field(default=0, ge=0)
+    sequential: bool = False
+
+    @model_validator(mode="after")
+    def _only_idempotent_tools_are_retried(self) -> ToolSettings:
+        if self.retries and not self.idempotent:
+            raise ValueError(
+                "retries need idempotent: true; a tool that is not idempotent must not be called twice"
+            )
+        return self
+
+
+class LoopSettings(Noun):
+    """How the loop decides.
+
+    Attributes:
+        candidates: How many responses the policy proposes per turn.
+        horizon: How many steps each proposal is imagined ahead.
+        mode: ``enforce`` obeys verdicts, ``advise`` runs everything and adds the hint to the result,
+            ``shadow`` only records.
+        max_revisions: How many turns in a row may be rejected entirely before ``on_exhausted`` decides.
+        on_exhausted: ``block`` refuses the calls, ``allow`` runs them, ``escalate`` asks a human.
+        on_failure: The same for calls whose critic or world model broke.
+        max_blocks: After how many refused turns in a row the run ends.
+        max_steps: How many executed turns a run may take.
+        discount: Discount per imagined step, in (0, 1].
+        verdict_ttl: Seconds for which a verdict counts; None means for ever.
+        world_model_timeout: Seconds that all predictions of one depth may take.
+        critic_timeout: Seconds that judging one turn may take.
+        tools: `ToolSettings` by tool name or glob; the first match in order counts, an exact name before any
+            glob.
+    """
+
+    candidates: int = Field(default=1, ge=1)
+    horizon: int = Field(default=1, ge=1)
+    mode: Mode = "enforce"
+    max_revisions: int = Field(default=2, ge=0)
+    on_exhausted: Policy = "block"
+    on_failure: Policy = "block"
+    max_blocks: int = Field(default=3, ge=1)
+    max_steps: int = Field(default=50, ge=1)
+    discount: float = Field(default=0.95, gt=0, le=1)
+    verdict_ttl: float | None = Field(default=None, gt=0)
+    world_model_timeout: float | None = Field(default=None, gt=0)
+    critic_timeout: float | None = Field(default=None, gt=0)
+    tools: Mapping[str, ToolSettings] = Field(default_factory=dict)
+
+    def tool(self, name: str) -> ToolSettings:
+        """Return the settings of one tool."""
+        if name in self.tools:
+            return self.tools[name]
+        return next((s for glob, s in self.tools.items() if fnmatchcase(name, glob)), _DEFAULT)
+
+    @property
+    def can_escalate(self) -> bool:
+        """Whether a policy of these settings may ask a human."""
+        return "escalate" in (self.on_exhausted, self.on_failure)
+
+
+_DEFAULT = ToolSettings()
+
+
+def loop_settings(**values: Any) -> LoopSettings:
+    """Build `LoopSettings`; plain dicts are accepted for ``tools``."""
+    return LoopSettings.model_validate(values)
