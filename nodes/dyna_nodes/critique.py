@@ -80,7 +80,13 @@ class CritiqueNode(DynaNode):
             yield from turn.record_imagined(candidates, calls, judgements, besides=chosen)
         rest = queue[1:] if queue else message.tool_calls[len(calls[chosen]) :]
         new = [] if queue else [message, *invalid_answers(message)]
-        return (yield from turn.route(message, verdicts, rest, new=new, chosen=chosen))
+        others = {
+            str(call["id"]): judgement.verdict
+            for index, calls_ in enumerate(calls)
+            if index != chosen
+            for call, judgement in zip(calls_, judgements[index], strict=True)
+        }
+        return (yield from turn.route(message, verdicts, rest, new=new, chosen=chosen, others=others))
 
 
 def _exempt(core: DynaCore, call: ToolCall) -> Judgement:

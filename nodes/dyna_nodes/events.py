@@ -60,6 +60,7 @@ class CritiqueEvent(DynaEvent):
     Attributes:
         chosen: Index of the chosen candidate.
         verdicts: Verdicts of its calls by id.
+        others: Verdicts of the calls of the candidates that were not chosen, by id.
         runs: Ids of the calls that run now.
         escalated: Ids of the calls that wait for a human.
         seconds: How long it took.
@@ -68,6 +69,7 @@ class CritiqueEvent(DynaEvent):
     type: Literal["dyna.critique"] = "dyna.critique"
     chosen: int = 0
     verdicts: Mapping[str, Verdict] = {}
+    others: Mapping[str, Verdict] = {}
     runs: tuple[str, ...] = ()
     escalated: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -113,6 +113,7 @@ class Round(NamedTuple):
         *,
         new: Sequence[BaseMessage] = (),
         chosen: int = 0,
+        others: Mapping[str, Verdict] | None = None,
     ) -> Plan[Command[Any]]:
         """Send approved calls to act, or answer what was refused.
 
@@ -122,6 +123,7 @@ class Round(NamedTuple):
             rest: Calls of the message that come later, one after another.
             new: What enters the conversation with this visit.
             chosen: Index of the candidate.
+            others: Verdicts of the calls of the other candidates, for the event.
         """
         progress: Progress = self.state["progress"].copy()
         update: dict[str, Any] = {
@@ -132,7 +134,7 @@ class Round(NamedTuple):
             "simulations": [],
             "progress": progress,
         }
-        self._tell(verdicts, chosen)
+        self._tell(verdicts, chosen, others=others)
         if any(_ends(j) for j in verdicts.values()) and self.core.settings.mode == "enforce":
             return (yield from self._end(message, verdicts, rest, update))
         if any(j["human"] for j in verdicts.values()):
@@ -307,7 +309,11 @@ class Round(NamedTuple):
         )
 
     def _tell(
-        self, judged: Mapping[str, Judged], chosen: int, verdicts: Mapping[str, Verdict] | None = None
+        self,
+        judged: Mapping[str, Judged],
+        chosen: int,
+        verdicts: Mapping[str, Verdict] | None = None,
+        others: Mapping[str, Verdict] | None = None,
     ) -> None:
         progress: Progress = self.state["progress"]
         found = {i: Verdict.model_validate(j["verdict"]) for i, j in judged.items()}
@@ -318,6 +324,7 @@ class Round(NamedTuple):
                 index=progress["index"],
                 chosen=chosen,
                 verdicts={**found, **(verdicts or {})},
+                others=others or {},
                 runs=tuple(i for i, j in judged.items() if j["runs"]),
                 escalated=tuple(i for i, j in judged.items() if j["human"]),
                 seconds=time.perf_counter() - self.began,
