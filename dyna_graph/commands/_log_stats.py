@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dyna_graph.errors import DynaError
 from dyna_nodes.experience import ExperienceLog, Problem
+from dyna_nodes.nouns import Transition
 
 SCORES = ("exact", "f1", "outcome", "surprise")
 
@@ -22,10 +23,10 @@ def log_stats(folder: Path) -> dict[str, Any]:
         folder: The log's folder.
 
     Returns:
-        ``transitions``, ``trajectories``, ``segments``, ``bytes``, ``outcomes`` (count by outcome),
-        ``problems`` (what could not be read) and ``tools``: for each tool ``calls``, ``simulated``,
-        ``decisions``, ``status`` (counts) and ``scores`` (means in the score's own unit, each with its number
-        of calls).
+        ``transitions`` (executed), ``imagined`` (proposed and not executed), ``trajectories``, ``segments``,
+        ``bytes``, ``outcomes`` (trajectories by outcome), ``problems`` (what could not be read), and
+        ``tools``: for each tool its ``calls`` (executed), ``predictions``, ``decisions``, ``status`` (counts),
+        and ``scores`` (mean in the score's own unit, with its number of calls).
 
     Raises:
         DynaError: There is no such folder, or it holds no log.
@@ -36,57 +37,76 @@ def log_stats(folder: Path) -> dict[str, Any]:
         state = "holds no experience log (no *.jsonl segment)" if folder.is_dir() else "is no folder"
         raise DynaError(f"{folder} {state}; name the folder that `record` in dyna.yaml names")
     problems: list[Problem] = []
-    tools: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-    sums: dict[str, Counter[str]] = defaultdict(Counter)
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    tools: dict[str, _Tool] = {}
     outcomes: Counter[str] = Counter()
-    trajectories = 0
+    imagined = 0
     for trajectory in log.trajectories(problems):
-        trajectories += 1
-        outcomes[trajectory.outcome] += 1
+        executed = [t for t in trajectory.transitions if t.provenance.source != "imagination"]
+        imagined += len(trajectory.transitions) - len(executed)
+        if executed:
+            outcomes[trajectory.outcome] += 1
         for transition in trajectory.transitions:
-            name = transition.action.tool
-            tools[name]["calls"]["all"] += 1
-            tools[name]["status"][transition.status] += 1
-            if transition.prediction is not None:
-                tools[name]["predictions"]["failed" if transition.prediction.error else "made"] += 1
-            if transition.verdict is not None:
-                tools[name]["decisions"][transition.verdict.decision.value] += 1
-            for score in SCORES:
-                if score in transition.scores:
-                    sums[name][score] += transition.scores[score]  # type: ignore[assignment]
-                    counts[name][score] += 1
+            tools.setdefault(transition.action.tool, _Tool()).add(transition)
     return {
         "folder": str(folder),
         "segments": len(segments),
         "bytes": sum(path.stat().st_size for path in segments),
-        "trajectories": trajectories,
-        "transitions": sum(t["calls"]["all"] for t in tools.values()),
+        "trajectories": outcomes.total(),
+        "transitions": sum(tool.calls for tool in tools.values()),
+        "imagined": imagined,
         "outcomes": dict(outcomes),
-        "problems": [str(p) for p in problems],
-        "tools": {
-            name: {
-                "calls": found["calls"]["all"],
-                "predictions": dict(found["predictions"]),
-                "decisions": dict(found["decisions"]),
-                "status": dict(found["status"]),
-                "scores": {
-                    score: {"mean": sums[name][score] / counts[name][score], "calls": counts[name][score]}
-                    for score in SCORES
-                    if counts[name][score]
-                },
-            }
-            for name, found in sorted(tools.items())
-        },
+        "problems": [str(problem) for problem in problems],
+        "tools": {name: tool.figures() for name, tool in sorted(tools.items())},
     }
+
+
+class _Tool:
+    """The figures of one tool."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.predictions: Counter[str] = Counter()
+        self.decisions: Counter[str] = Counter()
+        self.status: Counter[str] = Counter()
+        self.sums: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, transition: Transition) -> None:
+        """Count one transition; of what was only imagined, the verdict alone."""
+        if transition.verdict is not None:
+            self.decisions[transition.verdict.decision.value] += 1
+        if transition.provenance.source == "imagination":
+            return
+        self.calls += 1
+        self.status[transition.status] += 1
+        if transition.prediction is not None:
+            self.predictions["failed" if transition.prediction.error else "made"] += 1
+        for score in SCORES:
+            if score in transition.scores:
+                self.sums[score] = self.sums.get(score, 0.0) + transition.scores[score]
+                self.counts[score] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        return {
+            "calls": self.calls,
+            "predictions": dict(self.predictions),
+            "decisions": dict(self.decisions),
+            "status": dict(self.status),
+            "scores": {
+                score: {"mean": self.sums[score] / count, "calls": count}
+                for score, count in self.counts.items()
+            },
+        }
 
 
 def table(figures: dict[str, Any]) -> Iterator[Any]:
     """Yield what `log_stats` counted as lines and a table for the screen."""
     outcomes = ", ".join(f"{n} {outcome}" for outcome, n in sorted(figures["outcomes"].items()))
     yield (
-        f"{figures['folder']}: {figures['transitions']} transitions in {figures['trajectories']} trajectories"
-        f" ({outcomes}), {figures['segments']} segments, {figures['bytes'] / 1024:.0f} KiB"
+        f"{figures['folder']}: {figures['transitions']} executed transitions in {figures['trajectories']} "
+        f"trajectories ({outcomes or 'none'}), {figures['imagined']} proposals not executed, "
+        f"{figures['segments']} segments, {figures['bytes'] / 1024:.0f} KiB"
     )
     result = Table("tool", "calls", "predicted", "verdicts", "status")
     for score in SCORES:

@@ -18,13 +18,14 @@ from dyna_graph.config.critics import (
 )
 from dyna_graph.config.settings import ModelSettings
 from dyna_graph.errors import DynaError, suggestion
-from dyna_graph.models import find_adapter, find_base, parse_model, resolve_model
+from dyna_graph.models import LOCAL, check_model, find_adapter, find_base, parse_model, resolve_model
 from dyna_graph.plugins import WORLD_MODELS, load_plugin
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.types import Checkpointer
 
+    from dyna_graph.agent import DynaGraph
     from dyna_graph.config.config import DynaConfig
     from dyna_nodes.experience import ExperienceLog
     from dyna_nodes.protocols import Critic, WorldModel
@@ -35,28 +36,39 @@ SQLITE = "sqlite:"
 
 
 def build(
-    config: DynaConfig, tools: Sequence[Any], *, model: BaseChatModel | None, checkpointer: Any
-) -> CompiledStateGraph[Any, Any, Any, Any]:
+    config: DynaConfig,
+    tools: Sequence[Any],
+    *,
+    model: BaseChatModel | None,
+    world_model: WorldModel | None,
+    critic: Critic | None,
+    checkpointer: Checkpointer,
+    **options: Any,
+) -> DynaGraph:
     """Make the agent; see `DynaConfig.build`."""
     from dyna_graph.agent import create_dyna_agent
 
+    if checkpointer is None:
+        checkpointer = build_checkpointer(config)
+    if critic is None:
+        _refuse_asking_nobody(config, checkpointer)
     policy = model if model is not None else chat_model(config, config.model, "model")
-    checkpointer = checkpointer if checkpointer is not None else build_checkpointer(config)
-    _refuse_asking_nobody(config, checkpointer)
-    parts = {
-        "world_model": build_world_model(config, tools),
-        "critic": build_critic(config, policy),
-        "record": build_record(config),
+    settings = dict(loop_settings(config))
+    given: dict[str, Any] = {
+        "world_model": world_model if world_model is not None else build_world_model(config, tools),
+        "critic": critic if critic is not None else build_critic(config, policy),
         "system_prompt": config.system_prompt,
+        "record": build_record(config),
+        "journal": config.folder / config.journal if config.journal else config.journal,
         "checkpointer": checkpointer,
+        "tool_settings": settings.pop("tools"),
+        **settings,
+        **options,
     }
     try:
-        agent: CompiledStateGraph[Any, Any, Any, Any] = create_dyna_agent(
-            policy, tools, **parts, **dict(loop_settings(config))
-        )
+        return create_dyna_agent(policy, tools, **given)
     except ValueError as error:
         raise config.problem(str(error)) from error
-    return agent
 
 
 def loop_settings(config: DynaConfig) -> LoopSettings:
@@ -113,13 +125,16 @@ def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
     settings = config.world_model
     assert settings.model is not None  # the settings refuse it otherwise
     name = parse_model(settings.model.name)
+    where = ("world_model", "model")
+    if name.provider != LOCAL:
+        message = f"write local:base+adapter, not {settings.model.name!r}"
+        raise config.problem(f"a trained world model runs in this process: {message}", *where)
     refused = sorted(set(settings.model.keywords()) - {"dtype", "device"})
     if refused:
-        message = (
-            f"a trained world model takes no {refused[0]}; its model has the options dtype and device only"
-        )
-        raise config.problem(message, "world_model", "model")
+        message = f"takes no {refused[0]}; its model has the options dtype and device only"
+        raise config.problem(f"a trained world model {message}", *where)
     try:
+        check_model(settings.model.name, folder=config.folder)
         from dyna_nodes.local import get_engine
         from dyna_nodes.world_models import TrainedWorldModel
 
@@ -129,8 +144,8 @@ def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
             folder = find_adapter(name.adapter, config.folder)
             adapter = str(folder)
             engine.load_adapter(adapter, folder)
-    except (DynaError, ValueError, ImportError) as error:
-        raise config.problem(f"model {settings.model.name!r}: {error}", "world_model") from error
+    except (DynaError, ValueError) as error:
+        raise config.problem(str(error), *where) from error
     given = {"context": settings.context, "name": settings.model.name, **given}
     return _made(config, partial(TrainedWorldModel, engine, adapter), given)
 

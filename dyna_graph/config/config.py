@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -32,8 +32,10 @@ from dyna_graph.errors import ConfigError, ModelError, Problem
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.tools import BaseTool
-    from langgraph.checkpoint.base import BaseCheckpointSaver
-    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.types import Checkpointer
+
+    from dyna_graph.agent import DynaGraph
+    from dyna_nodes.protocols import Critic, WorldModel
 
 SCHEMA_FILE = "dyna.schema.json"
 
@@ -60,20 +62,20 @@ class DynaConfig(Settings):
     """`enforce` obeys verdicts, `advise` runs everything and adds the hint to the result, `shadow` only
     records; start with `shadow`."""
     simulate: SimulateSettings = SimulateSettings()
-    """How far to look ahead."""
+    """How far the agent looks ahead."""
     critique: CritiqueSettings = CritiqueSettings()
-    """What happens after a verdict that stops an action."""
+    """What a verdict, or the lack of one, leads to."""
     tools: Mapping[Text, ToolSettings] = Field(default_factory=dict)
-    """How tools are treated, by glob; all that match apply, a later one overrides an earlier one key by
-    key."""
+    """How tools are treated, by name or glob; the first match counts, exact names before globs."""
     record: RecordSettings | None = None
     """The experience log; left out: nothing is recorded."""
     checkpointer: Text | None = None
     """Where runs are checkpointed: `memory`, `sqlite:FILE`, or left out."""
-    durability: Literal["sync", "async", "exit"] = "sync"
-    """When checkpoints are written. With anything but `sync`, an effect may be repeated after a crash."""
+    journal: Text | Literal[False] | None = None
+    """Where the intent before each effect is written: an SQLite file. Left out: beside the checkpointer;
+    `false`: nowhere, and a crash may then repeat an effect."""
     limits: LimitSettings = LimitSettings()
-    """What bounds a run."""
+    """How long a run may take."""
 
     @field_validator("checkpointer")
     @classmethod
@@ -209,24 +211,38 @@ class DynaConfig(Settings):
 
     def build(
         self,
-        tools: Sequence[BaseTool | Any] = (),
+        tools: Sequence[BaseTool | Callable[..., Any]] = (),
         *,
         model: BaseChatModel | None = None,
-        checkpointer: BaseCheckpointSaver[Any] | None = None,
-    ) -> CompiledStateGraph[Any, Any, Any, Any]:
+        world_model: WorldModel | None = None,
+        critic: Critic | None = None,
+        checkpointer: Checkpointer = None,
+        **options: Any,
+    ) -> DynaGraph:
         """Build the agent.
 
         Args:
             tools: The agent's tools.
             model: A policy to use instead of the configured one.
+            world_model: A world model to use instead of the configured one.
+            critic: A critic to use instead of the configured one.
             checkpointer: A checkpointer to use instead of the configured one.
+            **options: Further arguments of `create_dyna_agent`, such as ``store`` or ``provenance``.
 
         Raises:
-            ConfigError: A model, world model or checkpointer cannot be made; names the key.
+            ConfigError: A part cannot be made, or parts do not fit together; names the key to blame.
         """
         from dyna_graph.config.build import build
 
-        return build(self, tools, model=model, checkpointer=checkpointer)
+        return build(
+            self,
+            tools,
+            model=model,
+            world_model=world_model,
+            critic=critic,
+            checkpointer=checkpointer,
+            **options,
+        )
 
     def problem(self, message: str, *path: str | int) -> ConfigError:
         """Return an error about the setting at ``path``, with file and line where they are known."""

@@ -84,8 +84,8 @@ class ValueCriticSettings(CriticSettings):
 
     critic: Literal["value"]
     """`value`: by imagined return."""
-    discount: Discount = 0.95
-    """Factor per imagined step, in (0, 1]."""
+    discount: Discount | None = None
+    """Factor per imagined step, in (0, 1]. Left out: that of `simulate`."""
     minimum: Share | None = None
     """Reject calls with a lower imagined return. Left out: reject none."""
     spare_best: bool = True
@@ -144,8 +144,8 @@ class HouseholdCriticSettings(CriticSettings):
     """Added for a predicted success, discounted."""
     value_weight: Number = 1.0
     """Factor of the imagined return."""
-    discount: Discount = 0.95
-    """Factor per imagined step, in (0, 1]."""
+    discount: Discount | None = None
+    """Factor per imagined step, in (0, 1]. Left out: that of `simulate`."""
     rules: bool = False
     """Also apply the rules of the critic `rules`."""
     reject: tuple[Literal["predicted no effect", "known no effect", "loop"], ...] = (

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from dyna_graph import cli, plugins
 from dyna_graph.config import SCHEMA_FILE, schema_text
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.nouns import Action, Decision, Prediction, Transition, Verdict
+from dyna_nodes.nouns import Action, Decision, Prediction, Provenance, Transition, Verdict
 
 PLUGIN = """\
 [dyna_graph.commands]
@@ -244,6 +244,14 @@ def test_log_stats_counts_what_is_in_a_log(folder: Path) -> None:
                 )
             )
         log.append(Transition(trajectory="u", action=Action(tool="pay"), status="error"))
+        log.append(
+            Transition(
+                trajectory="u/imagined",
+                action=Action(tool="pay"),
+                verdict=Verdict(decision=Decision.REJECT),
+                provenance=Provenance(source="imagination"),
+            )
+        )
     code, out, _ = dyna("log", "stats", "log", "--json")
     assert code == 0
     found = json.loads(out)
@@ -255,7 +263,9 @@ def test_log_stats_counts_what_is_in_a_log(folder: Path) -> None:
         "status": {"ok": 2},
         "scores": {"exact": {"mean": 0.5, "calls": 2}},
     }
+    assert found["imagined"] == 1
     assert found["tools"]["pay"]["status"] == {"error": 1}
+    assert found["tools"]["pay"]["decisions"] == {"reject": 1}
     code, out, _ = dyna("log", "stats", "log")
     assert code == 0
     assert "search" in out

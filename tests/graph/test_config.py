@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dyna_graph.config import SCHEMA_FILE, ConfigError, DynaConfig, schema_text
+from dyna_graph.config.reference import BEGIN, reference_text
 from dyna_graph.config.starter import STARTER
 from dyna_nodes.settings import LoopSettings
 from dyna_nodes.settings import ToolSettings as LoopToolSettings
+
+ROOT = Path(__file__).parents[2]
 
 
 def load(tmp_path: Path, text: str, **environment: str) -> DynaConfig:
@@ -147,7 +151,7 @@ def test_the_starter_file_is_valid_and_mentions_every_section(tmp_path: Path) ->
     config = load(tmp_path, STARTER)
     assert config.mode == "shadow"
     left_out = {key for key in DynaConfig.model_fields if f"{key}:" not in STARTER}
-    assert left_out == {"system_prompt", "durability"}
+    assert left_out == {"system_prompt", "journal"}
 
 
 def test_the_schema_in_the_package_is_up_to_date() -> None:
@@ -168,7 +172,12 @@ def test_the_schema_explains_every_key() -> None:
         for k, p in form.get("properties", {}).items()
     ]
     assert len(properties) > 40
-    assert [(t, k) for t, k, p in properties if not p.get("description")] == []
+    assert [(t, k) for t, k, p in properties if not (p.get("description") or "$ref" in p)] == []
+    assert [name for name, s in schema["$defs"].items() if not _described(s)] == []
+
+
+def _described(definition: dict[str, Any]) -> bool:
+    return all(form.get("description") for form in definition.get("anyOf", [definition]))
 
 
 def test_every_setting_of_the_loop_can_be_configured_and_has_the_same_default() -> None:
@@ -185,7 +194,7 @@ def test_every_setting_of_the_loop_can_be_configured_and_has_the_same_default() 
 def test_settings_do_not_change() -> None:
     config = DynaConfig.from_dict({"model": "openai:x"})
     with pytest.raises(ValueError, match="frozen"):
-        config.mode = "shadow"  # type: ignore[misc]
+        config.mode = "shadow"
 
 
 def test_a_dictionary_has_errors_without_lines() -> None:
@@ -193,3 +202,17 @@ def test_a_dictionary_has_errors_without_lines() -> None:
         DynaConfig.from_dict({"model": "openai:x", "simulate": {"candidtes": 2}})
     assert str(caught.value) == "unknown key 'candidtes' in 'simulate'; did you mean 'candidates'?"
     assert caught.value.problems[0].key == "simulate.candidtes"
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    page = ROOT / "docs" / "reference" / "configuration.md"
+    made = page.read_text(encoding="utf-8").partition(BEGIN)[2].strip()
+    assert made == reference_text().strip(), f"replace the tables of {page} by: dyna schema --markdown"
+
+
+def test_the_examples_of_the_reference_page_are_valid(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        load(tmp_path, example)
