@@ -120,6 +120,14 @@ class Adapters:
         except (ValueError, OSError, SafetensorError) as error:
             raise problem(f"it is damaged: {error}") from error
         self._check_base(folder, config, problem)
+        if config.get("peft_type") == "LORA":
+            if not isinstance(config.get("lora_alpha"), int | float):
+                raise problem("adapter_config.json has no lora_alpha")
+            if not any(".lora_A." in key for key in shapes):
+                raise problem("it holds no LoRA weights")
+            for key in shapes:
+                if ".lora_A." in key and key.replace(".lora_A.", ".lora_B.") not in shapes:
+                    raise problem(f"it has no lora_B that belongs to {key}")
         for key, shape in shapes.items():
             path, _, part = key.removeprefix(_PREFIX).partition(".lora_")
             if not part:
@@ -172,11 +180,14 @@ class Adapters:
     def _attach(self, name: str, folder: Path) -> None:
         from peft import PeftModel
 
+        device = str(self._model.device)
         try:
             if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self._model, str(folder), adapter_name=name)
+                self._peft = PeftModel.from_pretrained(
+                    self._model, str(folder), adapter_name=name, torch_device=device
+                )
             else:
-                self._peft.load_adapter(str(folder), adapter_name=name)
+                self._peft.load_adapter(str(folder), adapter_name=name, torch_device=device)
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             raise LocalModelError(f"peft cannot load the adapter in {folder}: {error}") from error
         self._peft.eval()

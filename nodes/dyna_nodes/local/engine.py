@@ -101,7 +101,8 @@ class Engine:
     def generate(self, requests: Sequence[Request]) -> list[Result]:
         """Run requests together and wait for them.
 
-        If one fails, or the wait is interrupted (Ctrl-C), the others are cancelled. Raises what `submit` does.
+        If one fails, or the wait is interrupted (Ctrl-C), the others are cancelled. Raises what `submit`
+        does.
         """
         futures = self._submit(requests)
         try:
@@ -123,7 +124,7 @@ class Engine:
                 future.cancel()
 
     def load_adapter(self, name: str, folder: Path | str, *, merge: bool = True) -> None:
-        """Load a peft adapter under a name; loading the same folder under the same name twice does nothing.
+        """Load a peft adapter under a name; the same folder twice under one name is fine.
 
         Args:
             name: How requests call it.

@@ -205,7 +205,9 @@ def test_a_stop_string_across_tokens_ends_and_is_cut(engine: Engine, plain: Llam
     prefix = ids(engine, TEXTS[2])
     [free] = engine.generate([Request(prefix, [()], max_new_tokens=24, temperature=1.0, seed=1)])
     text = free.branches[0].text
-    at = next(i for i in range(6, len(text) - 3) if text[i : i + 3].isascii() and text.find(text[i : i + 3]) == i)
+    at = next(
+        i for i in range(6, len(text) - 3) if text[i : i + 3].isascii() and text.find(text[i : i + 3]) == i
+    )
     seen: list[str] = []
     request = Request(
         prefix,
