@@ -35,15 +35,15 @@ HELP = """A world model for LangChain agents: simulate, critique, act, observe, 
 
 [bold]Start here[/bold]
 
-  dyna demo             watch an agent play with and without its world model, offline
-  dyna init             write a commented dyna.yaml for your own agent
-  dyna check dyna.yaml  see what is wrong with it, or what it means
+  dyna demo    watch an agent play with and without its world model
+  dyna init    write a commented dyna.yaml for your own agent
+  dyna check   see what is wrong with it, or what it means
 
 [bold]Train your own[/bold]
 
-  dyna collect → dyna train world-model → dyna eval world-model → dyna eval agent
+  dyna collect → dyna train → dyna eval
 
-Every command explains itself with --help; those that report figures have --json.
+Every command explains itself with --help; what reports figures has --json.
 """
 
 
@@ -97,13 +97,18 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _say("Interrupted; what was written so far is kept.")
+            _say("Interrupted.")
             raise SystemExit(INTERRUPTED) from None
-        except DynaError as error:
-            if os.environ.get("DYNA_DEBUG"):
+        except Exception as error:
+            if not _explains_itself(error) or os.environ.get("DYNA_DEBUG"):
                 raise
             _say(str(error))
             raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def _explains_itself(error: Exception) -> bool:
+    """Tell whether an error's message is meant for the user: those that dyna's own packages define are."""
+    return isinstance(error, DynaError) or type(error).__module__.partition(".")[0].startswith("dyna_")
 
 
 def _say(text: str) -> None:

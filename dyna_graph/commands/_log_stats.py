@@ -25,7 +25,7 @@ def log_stats(folder: Path) -> dict[str, Any]:
     Returns:
         ``transitions`` (executed), ``imagined`` (proposed and not executed), ``trajectories``, ``segments``,
         ``bytes``, ``outcomes`` (trajectories by outcome), ``problems`` (what could not be read), and
-        ``tools``: for each tool its ``calls`` (executed), ``predictions``, ``decisions``, ``status`` (counts),
+        ``tools``: for each tool its ``calls`` (executed), ``predictions``, ``decisions``, ``status``,
         and ``scores`` (mean in the score's own unit, with its number of calls).
 
     Raises:

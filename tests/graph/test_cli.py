@@ -25,6 +25,7 @@ hello = acme_commands.hello:app
 broken = acme_commands.broken:app
 heavy = acme_commands.heavy:app
 wait = acme_commands.wait:app
+fail = acme_commands.fail:app
 """
 
 
@@ -59,6 +60,11 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "@app.command()\ndef hello(name: str = 'you') -> None:\n    print('hello', name)\n"
     )
     (package / "broken.py").write_text('"""Break."""\n1 / 0\n')
+    (package / "fail.py").write_text(
+        '"""Fail."""\nimport typer\nfrom dyna_nodes.experience import ExperienceError\napp = typer.Typer()\n'
+        "@app.command()\ndef fail(bug: bool = False) -> None:\n"
+        "    raise KeyError('a bug') if bug else ExperienceError('the disk is full: free some space')\n"
+    )
     (package / "heavy.py").write_text('"""Compute."""\nimport acme_gpu\n')
     (package / "wait.py").write_text(
         '"""Wait."""\nimport time, typer\napp = typer.Typer()\n'
@@ -129,6 +135,16 @@ def test_a_command_that_cannot_be_loaded_is_named_and_harms_no_other() -> None:
     assert dyna("hello")[0] == 0
 
 
+@pytest.mark.usefixtures("acme")
+def test_errors_of_the_project_are_a_line_and_bugs_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dyna("fail") == (1, "", "the disk is full: free some space\n")
+    with pytest.raises(KeyError, match="a bug"):
+        dyna("fail", "--bug")
+    monkeypatch.setenv("DYNA_DEBUG", "1")
+    with pytest.raises(OSError, match="the disk is full"):
+        dyna("fail")
+
+
 def test_interrupting_prints_one_line(acme: Path) -> None:
     path = os.pathsep.join([str(acme), *sys.path])
     process = subprocess.Popen(
@@ -147,7 +163,7 @@ def test_interrupting_prints_one_line(acme: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err == "Interrupted; what was written so far is kept.\n"
+    assert err == "Interrupted.\n"
 
 
 def test_init_then_check(folder: Path) -> None:
