@@ -169,7 +169,7 @@ class DynaCore:
         self.tool_node = make_tool_node(self)
         self._journal = journal
         self._journalled = journalled
-        self._tool_settings = {name: self.settings.tool(name) for name in self.tools}
+        self._tool_settings = {name: _settings_of(tool, self.settings) for name, tool in self.tools.items()}
 
     @property
     def durable(self) -> bool:
@@ -227,6 +227,12 @@ class DynaCore:
             return self.provenance
         updates = {"thread": run.thread, **(more or {})}
         return Provenance.model_validate({**self.provenance.model_dump(), **updates})
+
+
+def _settings_of(tool: BaseTool, settings: LoopSettings) -> ToolSettings:
+    """Return the settings of a tool; one whose metadata say ``sequential``, as an environment's do, always is."""
+    found = settings.tool(tool.name)
+    return found.model_copy(update={"sequential": True}) if (tool.metadata or {}).get("sequential") else found
 
 
 def _progress(trajectory: str) -> Progress:

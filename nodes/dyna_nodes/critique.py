@@ -60,7 +60,7 @@ class CritiqueNode(DynaNode):
         if any(judged["human"] for judged in verdicts.values()):
             decided = yield from ask_human(bench, known, verdicts)
             return (yield from turn.route(last_ai(state["messages"]), decided, state.get("queue") or []))
-        candidates: list[AIMessage] = state["candidates"]
+        candidates: list[AIMessage] = [c["message"] for c in state["candidates"]]
         if not candidates[0].tool_calls:
             messages, hint = rejected_alone(candidates[0])
             return turn.nothing_to_judge(messages, hint)

@@ -74,7 +74,7 @@ class SimulateNode(DynaNode):
             return Command(update=update, goto=self.end)
         simulations = yield from imagine(core, turn, candidates, messages, queue[:1], run)
         update |= {
-            "candidates": [c.message for c in candidates],
+            "candidates": [{"message": c.message} for c in candidates],
             "simulations": [plain(s) for s in simulations],
             "progress": progress,
         }

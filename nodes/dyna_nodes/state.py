@@ -71,6 +71,12 @@ class Outcome(TypedDict):
     recorded: bool
 
 
+class Proposed(TypedDict):
+    """A candidate. It is wrapped so that LangGraph's stream ``messages`` does not take it for one that was chosen."""
+
+    message: AIMessage
+
+
 class Progress(TypedDict):
     """Counters of a run.
 
@@ -132,7 +138,7 @@ class DynaState(TypedDict):
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
-    candidates: NotRequired[list[AIMessage]]
+    candidates: NotRequired[list[Proposed]]
     simulations: NotRequired[list[dict[str, Any]]]
     verdicts: NotRequired[dict[str, Judged]]
     queue: NotRequired[list[ToolCall]]

@@ -1,0 +1,45 @@
+"""Drives agents from sync and from async code, so that every case is checked both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+THREAD: dict[str, Any] = {"configurable": {"thread_id": "t"}}
+
+
+class Driver:
+    def __init__(self, is_async: bool) -> None:
+        self.is_async = is_async
+
+    def __call__(self, agent: Any, given: Any = "go", config: Any = None, **options: Any) -> Any:
+        """Invoke the agent with a user's text, messages or a command."""
+        if isinstance(given, str):
+            given = {"messages": [("user", given)]}
+        if self.is_async:
+            return asyncio.run(agent.ainvoke(given, config, **options))
+        return agent.invoke(given, config, **options)
+
+    def stream(self, agent: Any, given: Any = "go", config: Any = None, **options: Any) -> list[Any]:
+        """Stream the agent to its end."""
+        if isinstance(given, str):
+            given = {"messages": [("user", given)]}
+
+        async def collect() -> list[Any]:
+            return [part async for part in agent.astream(given, config, **options)]
+
+        if self.is_async:
+            return asyncio.run(collect())
+        return list(agent.stream(given, config, **options))
+
+
+@pytest.fixture(params=["sync", "async"])
+def drive(request: pytest.FixtureRequest) -> Driver:
+    return Driver(request.param == "async")
+
+
+@pytest.fixture
+def thread() -> dict[str, Any]:
+    return THREAD
