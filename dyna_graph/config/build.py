@@ -117,6 +117,8 @@ def build_world_model(config: DynaConfig, tools: Sequence[Any] = ()) -> WorldMod
         plugin = load_plugin(WORLD_MODELS, settings.kind)
     except DynaError as error:
         raise config.problem(str(error), "world_model") from error
+    if "tools" in inspect.signature(plugin).parameters:
+        given = {"tools": tools, **given}
     return _made(config, plugin, given)
 
 

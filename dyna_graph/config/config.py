@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dyna_nodes.protocols import Critic, WorldModel
 
 SCHEMA_FILE = "dyna.schema.json"
+CHECKPOINTER = "^(memory|sqlite:.+)$"
 
 
 class DynaConfig(Settings):
@@ -69,7 +70,7 @@ class DynaConfig(Settings):
     """How tools are treated, by name or glob; the first match counts, exact names before globs."""
     record: RecordSettings | None = None
     """The experience log; left out: nothing is recorded."""
-    checkpointer: Text | None = None
+    checkpointer: Text | None = Field(default=None, json_schema_extra={"pattern": CHECKPOINTER})
     """Where runs are checkpointed: `memory`, `sqlite:FILE`, or left out."""
     journal: Text | Literal[False] | None = None
     """Where the intent before each effect is written: an SQLite file. Left out: beside the checkpointer;
@@ -80,7 +81,7 @@ class DynaConfig(Settings):
     @field_validator("checkpointer")
     @classmethod
     def _known_checkpointer(cls, checkpointer: str | None) -> str | None:
-        if checkpointer not in (None, "memory") and not re.match("sqlite:.", str(checkpointer)):
+        if checkpointer is not None and not re.match(CHECKPOINTER, checkpointer):
             raise PydanticCustomError(
                 "checkpointer",
                 "unknown checkpointer {found}; write memory, or sqlite:FILE",

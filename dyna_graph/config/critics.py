@@ -41,6 +41,17 @@ class TrustSettings(Settings):
     untrusted: Literal["escalate", "approve", "reject"] = "escalate"
     """What happens to a call of a tool that is not trusted: a human decides, it runs, or it does not run."""
 
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Turn ``true`` into all defaults."""
+        return {} if value is True else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the short form to the JSON schema."""
+        switch = {"type": "boolean", "description": "`true`: with the defaults; `false`: no gate."}
+        return {"anyOf": [switch, handler(core)]}
+
 
 def _many(value: Any) -> Any:
     return value if isinstance(value, list | tuple) or value is None else [value]
@@ -76,7 +87,7 @@ class CriticSettings(Settings):
     @field_validator("trust", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:
-        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+        return None if value is False else value
 
 
 class ValueCriticSettings(CriticSettings):

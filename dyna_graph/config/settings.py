@@ -179,6 +179,16 @@ class WorldModelSettings(Settings):
                 )
         return self
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the short form to the JSON schema, and that a model alone implies the kind."""
+        long = handler(core)
+        kind = long["properties"]["kind"]
+        kind["examples"] = list(KINDS)
+        del long["required"]
+        long["anyOf"] = [{"required": ["kind"]}, {"required": ["model"]}]
+        return {"anyOf": [{**kind, "examples": [*KINDS, "local:smollm2"]}, long]}
+
     @model_serializer(mode="wrap")
     def _contract(self, handler: SerializerFunctionWrapHandler) -> Any:
         plain = handler(self)

@@ -11,6 +11,7 @@ import pytest
 
 from dyna_graph.config import SCHEMA_FILE, ConfigError, DynaConfig, schema_text
 from dyna_graph.config.reference import BEGIN, reference_text
+from dyna_graph.config.source import parse_source
 from dyna_graph.config.starter import STARTER
 from dyna_nodes.settings import LoopSettings
 from dyna_nodes.settings import ToolSettings as LoopToolSettings
@@ -174,6 +175,20 @@ def test_the_schema_explains_every_key() -> None:
     assert len(properties) > 40
     assert [(t, k) for t, k, p in properties if not (p.get("description") or "$ref" in p)] == []
     assert [name for name, s in schema["$defs"].items() if not _described(s)] == []
+
+
+def test_the_schema_accepts_what_the_loader_accepts() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    validator = jsonschema.Draft202012Validator(DynaConfig.json_schema())
+    validator.check_schema(validator.schema)
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    texts = [STARTER, *re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    files = [parse_source(text).data for text in texts] + ROUND_TRIPS
+    files += [DynaConfig.from_dict(data).to_dict(defaults=d) for data in files for d in (False, True)]
+    for file in files:
+        assert [error.message for error in validator.iter_errors(file)] == []
+    for wrong in ({}, {"model": "a:b", "mod": "shadow"}, {"model": "a:b", "critic": "valeu"}):
+        assert not validator.is_valid(wrong)
 
 
 def _described(definition: dict[str, Any]) -> bool:
