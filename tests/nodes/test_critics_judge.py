@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dyna_nodes.critics import JudgeCritic
-from dyna_nodes.nouns import Action, Decision, History, ImaginedStep, Prediction, Simulation
-from dyna_nodes.protocols import Critic
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.messages.ai import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+
+from dyna_nodes.critics import JudgeCritic
+from dyna_nodes.nouns import Action, Decision, History, ImaginedStep, Prediction, Simulation
+from dyna_nodes.protocols import Critic
 
 HISTORY = History(task="buy a blue mug").then(Action(tool="search"), "a red mug")
 
@@ -45,7 +46,7 @@ def critic(**answers: Any) -> JudgeCritic:
 async def test_verdicts_are_read_in_order_also_async() -> None:
     judge = critic(
         good='{"decision": "approve", "score": 0.8, "reason": "It is blue."}',
-        bad='<think>{"decision": "approve"}</think>```json\n{"decision": "Reject", "reason": "It is red."}\n```',
+        bad='<think>{"decision": "approve"}</think>```\n{"decision": "Reject", "reason": "It is red."}\n```',
         odd='{"decision": "escalate", "score": 0.5}',
     )
     assert isinstance(judge, Critic)

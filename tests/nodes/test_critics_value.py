@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dyna_nodes.critics import ValueCritic, imagined_return
 from dyna_nodes.nouns import Action, Decision, History, ImaginedStep, Prediction, Simulation
 from dyna_nodes.protocols import Critic
@@ -56,7 +57,11 @@ def test_a_minimum_rejects_with_a_hint_but_spares_the_best() -> None:
 
 
 async def test_no_prediction_or_no_value_is_a_failure_not_a_judgement() -> None:
-    sims = [simulation(step(error="timed out")), simulation(step(observation="x", model="chat")), simulation(step(value=0.2))]
+    sims = [
+        simulation(step(error="timed out")),
+        simulation(step(observation="x", model="chat")),
+        simulation(step(value=0.2)),
+    ]
     verdicts = await ValueCritic().ajudge(HISTORY, sims)
     assert [v.failed for v in verdicts] == [True, True, False]
     assert "timed out" in verdicts[0].reason

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from dyna_nodes.experience import (
     ExperienceError,
     ExperienceLog,
@@ -45,8 +46,9 @@ def script(body: str) -> list[str]:
         from dyna_nodes.experience import ExperienceLog
         from dyna_nodes.nouns import Action, Transition
         def transition(index, trajectory="a"):
-            return Transition(trajectory=trajectory, index=index, action=Action.command(f"go to drawer {index}"),
-                              observation=f"You arrive at drawer {index}. " + "x" * 500)
+            action = Action.command(f"go to drawer {index}")
+            observation = f"You arrive at drawer {index}. " + "x" * 500
+            return Transition(trajectory=trajectory, index=index, action=action, observation=observation)
     """
     return [sys.executable, "-c", textwrap.dedent(prelude) + textwrap.dedent(body)]
 
@@ -54,7 +56,13 @@ def script(body: str) -> list[str]:
 @pytest.mark.parametrize("level", ["process", "power"])
 def test_what_is_appended_is_read_back_equal_and_in_order(tmp_path: Path, level: str) -> None:
     written = [
-        transition(i, prediction=Prediction(observation="x", value=0.5), scores={"exact": 0.0}, reward=0.0, done=False)
+        transition(
+            i,
+            prediction=Prediction(observation="x", value=0.5),
+            scores={"exact": 0.0},
+            reward=0.0,
+            done=False,
+        )
         for i in range(20)
     ]
     with ExperienceLog(tmp_path / "log", level=level) as log:  # type: ignore[arg-type]
@@ -149,7 +157,10 @@ def test_a_forked_child_writes_its_own_segment(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_being_written_is_refused_to_a_second_writer(tmp_path: Path) -> None:
-    with TrajectoryWriter(tmp_path / "t.jsonl"), pytest.raises(ExperienceError, match=r"t\.jsonl.*another process"):
+    with (
+        TrajectoryWriter(tmp_path / "t.jsonl"),
+        pytest.raises(ExperienceError, match=r"t\.jsonl.*another process"),
+    ):
         TrajectoryWriter(tmp_path / "t.jsonl")
     TrajectoryWriter(tmp_path / "t.jsonl").close()
     with pytest.raises(ExperienceError, match="File exists"):
@@ -184,7 +195,9 @@ def test_a_living_writers_half_line_is_no_problem(tmp_path: Path) -> None:
     assert len(list(log.read(problems))) == len(problems) == 1
 
 
-def test_damage_in_the_middle_is_reported_with_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_in_the_middle_is_reported_with_file_and_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with ExperienceLog(tmp_path) as log:
         for index in range(4):
             log.append(transition(index))
@@ -251,9 +264,10 @@ def test_an_interrupt_in_the_middle_of_a_line_takes_the_line_back(
         real(fd, bytes(data)[:20])
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "write", interrupted)
-        log.append(transition(1))
+        with pytest.raises(KeyboardInterrupt):
+            log.append(transition(1))
     log.append(transition(2))
     problems: list[Problem] = []
     assert [t.index for t in log.read(problems)] == [0, 2]

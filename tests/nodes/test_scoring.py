@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dyna_nodes.nouns import Prediction
 from dyna_nodes.scoring import exact_match, outcome_match, score, solved, token_f1
 

@@ -8,12 +8,15 @@ import random
 import threading
 
 import pytest
+
 from dyna_nodes.nouns import Action, Provenance, Transition
 from dyna_nodes.trust import current, estimate, measured, merge, tally, tally_scores, wilson_lower
 
 
 def test_tallies_add_up_in_any_order_and_stay_plain() -> None:
-    parts = [tally_scores("buy" if i % 3 else "act", {"exact": float(i % 2), "f1": i / 20}) for i in range(20)]
+    parts = [
+        tally_scores("buy" if i % 3 else "act", {"exact": float(i % 2), "f1": i / 20}) for i in range(20)
+    ]
     forward: dict[str, dict[str, float]] = {}
     for part in parts:
         forward = merge(forward, part)
@@ -51,7 +54,9 @@ def test_imagined_and_unknown_transitions_count_for_nothing() -> None:
     ("successes", "count", "confidence", "expected"),
     [(10, 10, 0.975, 0.7225), (5, 10, 0.975, 0.2366), (0, 10, 0.975, 0.0), (95, 100, 0.975, 0.8882)],
 )
-def test_wilson_agrees_with_published_values(successes: int, count: int, confidence: float, expected: float) -> None:
+def test_wilson_agrees_with_published_values(
+    successes: int, count: int, confidence: float, expected: float
+) -> None:
     assert wilson_lower(successes, count, confidence) == pytest.approx(expected, abs=1e-4)
 
 
@@ -75,7 +80,9 @@ def test_measured_is_seen_inside_its_block_and_in_copied_contexts_only() -> None
     seen: list[object] = []
     with measured(figures):
         assert current() == figures
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(lambda: seen.append(current()),))
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(lambda: seen.append(current()),)
+        )
         thread.start()
         thread.join()
     assert current() == {}

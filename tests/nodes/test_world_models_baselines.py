@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+
 from dyna_nodes.nouns import Action, History, Prediction, Query, Step, Trajectory, Transition
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.world_models import CopyWorldModel, ShuffledWorldModel, TemplateWorldModel
@@ -85,7 +86,9 @@ def test_shuffling_permutes_within_a_step_and_does_not_depend_on_the_batch() -> 
 
 def test_every_permutation_is_equally_likely() -> None:
     counts = Counter(
-        tuple(str(p.observation) for p in ShuffledWorldModel(Echo(), seed=s).predict([query(c) for c in "abc"]))
+        tuple(
+            str(p.observation) for p in ShuffledWorldModel(Echo(), seed=s).predict([query(c) for c in "abc"])
+        )
         for s in range(1200)
     )
     assert len(counts) == 6
@@ -99,7 +102,9 @@ def test_deeper_steps_are_permuted_among_the_candidates() -> None:
         def predict(self, queries: list[Query]) -> list[Prediction]:
             return [Prediction(observation=q.history.steps[-1].action.text) for q in queries]
 
-    found = {tuple(p.observation for p in ShuffledWorldModel(Last(), seed=s).predict(deep)) for s in range(20)}
+    found = {
+        tuple(p.observation for p in ShuffledWorldModel(Last(), seed=s).predict(deep)) for s in range(20)
+    }
     assert found == {("a", "b"), ("b", "a")}
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 import pytest
-from dyna_nodes.asking import fence, find_object, quoted
-from dyna_nodes.nouns import Action, History, Prediction, Query, Trajectory, Transition
-from dyna_nodes.protocols import WorldModel
-from dyna_nodes.world_models import ChatWorldModel
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import START, StateGraph
+
+from dyna_nodes.asking import fence, find_object, quoted
+from dyna_nodes.nouns import Action, History, Prediction, Query, Trajectory, Transition
+from dyna_nodes.protocols import WorldModel
+from dyna_nodes.world_models import ChatWorldModel
 
 HISTORY = History(task="You are in a kitchen.").then(Action.command("look"), "You see a fridge 1.")
 GOOD = "<observation>\nYou open the fridge 1.\n</observation>\n<success>no</success>"
@@ -48,11 +49,21 @@ def query(command: str = "open fridge 1", history: History = HISTORY) -> Query:
     ("answer", "observation", "success", "value"),
     [
         (GOOD, "You open the fridge 1.", False, None),
-        ("<think>perhaps <observation>no</observation></think>" + GOOD, "You open the fridge 1.", False, None),
+        (
+            "<think>perhaps <observation>no</observation></think>" + GOOD,
+            "You open the fridge 1.",
+            False,
+            None,
+        ),
         ("<observation>Done.</observation><success>YES</success><value>85</value>", "Done.", True, 0.85),
         ("<OBSERVATION>It is open.\n<success>no</success>", "It is open.", False, None),
         ("<observation>It is open.", "It is open.", None, None),
-        ('```json\n{"observation": "It is open.", "success": true, "value": 50}\n```', "It is open.", True, 0.5),
+        (
+            '```json\n{"observation": "It is open.", "success": true, "value": 50}\n```',
+            "It is open.",
+            True,
+            0.5,
+        ),
     ],
 )
 def test_answers_are_read_however_they_are_wrapped(

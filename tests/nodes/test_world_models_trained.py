@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 import torch
+
 from dyna_nodes.codec import ChatCodec, WorldModelCodec, expected_return, return_level
 from dyna_nodes.local.base import Base, fingerprint, load_base
 from dyna_nodes.local.engine import Engine
@@ -18,7 +19,9 @@ from dyna_nodes.nouns import Action, History, Query, Trajectory, Transition
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.world_models import TrainedWorldModel
 
-TASK = "You are in a kitchen. You see a fridge 1, a drawer 1 and a sinkbasin 1.\n\nYour task is to: cool a mug."
+TASK = (
+    "You are in a kitchen. You see a fridge 1, a drawer 1 and a sinkbasin 1.\n\nYour task is to: cool a mug."
+)
 HISTORY = (
     History(task=TASK)
     .then(Action.command("go to drawer 1"), "You arrive at drawer 1. The drawer 1 is closed.")
@@ -63,8 +66,9 @@ def queries(history: History = HISTORY, commands: list[str] = COMMANDS) -> list[
 
 
 def reference_logits(base: Base, ids: list[int]) -> torch.Tensor:
-    """Log-probabilities [tokens, vocabulary] by plain transformers, in their own model, without the engine."""
+    """Log-probabilities [tokens, vocabulary] by plain transformers, without the engine."""
     from transformers import AutoModelForCausalLM
+
     from dyna_nodes.local.base import resolve_base
 
     model = AutoModelForCausalLM.from_pretrained(resolve_base("smollm2"), dtype=torch.float32).eval()
@@ -81,7 +85,7 @@ def test_it_is_a_world_model_and_predicts_with_the_real_base(engine: Engine, bas
     ids = codec.prefix(HISTORY) + codec.question(Action.command("go to fridge 1"))
     assert prediction.error is None
     assert prediction.observation is not None
-    answer = codec.chat.text(prediction.observation) + [base.tokenizer.eos_token_id]
+    answer = [*codec.chat.text(prediction.observation), base.tokenizer.eos_token_id]
     assert prediction.tokens == len(answer)
     logits = reference_logits(base, ids + answer[:-1] + codec.return_suffix)
     rows = logits[len(ids) - 1 : len(ids) + len(answer) - 1]
@@ -117,7 +121,9 @@ def test_batched_and_single_predictions_agree_and_share_the_history(tiny: Engine
         single += model.predict([query])
     apart = tiny.stats.tokens - before - spent
     keys = ("observation", "success", "error")
-    assert [p.model_dump(include=set(keys)) for p in together] == [p.model_dump(include=set(keys)) for p in single]
+    assert [p.model_dump(include=set(keys)) for p in together] == [
+        p.model_dump(include=set(keys)) for p in single
+    ]
     for one, two in zip(together, single, strict=True):
         assert one.value == (None if two.value is None else pytest.approx(two.value, abs=1e-4))
     history_tokens = len(model.codec.prefix(HISTORY))
@@ -160,8 +166,9 @@ def test_what_the_text_makes_likely_is_less_surprising(engine: Engine) -> None:
 
 def test_hidden_state_reaches_the_model_in_privileged_context_only(tiny: Engine) -> None:
     hidden = HISTORY.model_copy(update={"hidden_state": "mug 1 is in drawer 1"})
-    agent, privileged = TrainedWorldModel(tiny, value="blind"), TrainedWorldModel(
-        tiny, value="blind", context="privileged"
+    agent, privileged = (
+        TrainedWorldModel(tiny, value="blind"),
+        TrainedWorldModel(tiny, value="blind", context="privileged"),
     )
     [plain], [stripped] = agent.predict(queries(commands=["look"])), agent.predict(queries(hidden, ["look"]))
     assert stripped.value == pytest.approx(plain.value)
@@ -245,7 +252,9 @@ def train(model: Any, codec: WorldModelCodec, trajectory: Trajectory, steps: int
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
         hidden = model.model(
-            input_ids=torch.tensor([example.ids]), position_ids=torch.tensor([example.positions]), attention_mask=mask
+            input_ids=torch.tensor([example.ids]),
+            position_ids=torch.tensor([example.positions]),
+            attention_mask=mask,
         ).last_hidden_state[0, where]
         loss = torch.nn.functional.cross_entropy(model.lm_head(hidden), labels[where])
         optimizer.zero_grad()
@@ -255,7 +264,7 @@ def train(model: Any, codec: WorldModelCodec, trajectory: Trajectory, steps: int
 
 
 def test_what_the_codec_teaches_is_what_the_world_model_reads(base: Base) -> None:
-    """A tiny model that has learned one episode by heart answers it exactly: training and inference speak alike."""
+    """A tiny model that learned one episode by heart answers it exactly: both sides speak alike."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -288,4 +297,6 @@ def test_what_the_codec_teaches_is_what_the_world_model_reads(base: Base) -> Non
         truth = [observation for _, observation, _, _ in EPISODE]
         right = world.surprise(asked, truth, [done for _, _, done, _ in EPISODE])
         flipped = world.surprise(asked, truth, [not done for _, _, done, _ in EPISODE])
-        assert all(r is not None and f is not None and r < 0.2 and r < f for r, f in zip(right, flipped, strict=True))
+        assert all(
+            r is not None and f is not None and r < 0.2 and r < f for r, f in zip(right, flipped, strict=True)
+        )
