@@ -1,12 +1,13 @@
 """Text environments that an agent acts in and a world model learns from.
 
 Importing this package registers the environments with gymnasium, so that
-``gymnasium.make("dyna/ALFWorld-v0")`` works.
+``gymnasium.make("dyna/ALFWorld-v0")`` works; the id
+``dyna_training.environments:dyna/ALFWorld-v0`` imports it by itself.
 """
 
 import gymnasium
 
-from dyna_training.environments.base import ForkableEnv
+from dyna_training.environments.base import Expert, ForkableEnv
 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
@@ -26,4 +27,4 @@ def register() -> None:
 
 register()
 
-__all__ = ["ENVIRONMENTS", "ForkableEnv", "register"]
+__all__ = ["ENVIRONMENTS", "Expert", "ForkableEnv", "register"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from typing import Protocol, Self
 
 import gymnasium
 from gymnasium import spaces
@@ -19,6 +19,36 @@ def text_space(max_length: int) -> spaces.Text:
         max_length: Longest text, in characters.
     """
     return spaces.Text(max_length=max_length, min_length=0, charset=CHARACTERS)
+
+
+class Decision(Protocol):
+    """What an expert decided: a short reason that follows from what it has seen, and the command."""
+
+    @property
+    def thought(self) -> str:
+        """The reason."""
+        ...
+
+    @property
+    def action(self) -> str:
+        """The command."""
+        ...
+
+
+class Expert(Protocol):
+    """Plays well, whoever played before: it is told every step and decides from what it was told."""
+
+    def decide(self) -> Decision:
+        """Return the next thought and command."""
+        ...
+
+    def observe(self, action: str, observation: str) -> None:
+        """Take in one executed command and its observation."""
+        ...
+
+    def fork(self) -> Expert:
+        """Return an independent copy."""
+        ...
 
 
 class ForkableEnv(gymnasium.Env[str, str]):
@@ -51,3 +81,11 @@ class ForkableEnv(gymnasium.Env[str, str]):
         Raises:
             RuntimeError: `reset` was never called.
         """
+
+    def expert(self) -> Expert | None:
+        """Return an expert that knows what the first observation said and nothing else; None where there is none.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
+        return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from dyna_training.environments.alfworld.engine import State
+from dyna_training.environments.alfworld.experts import SearchingExpert
 from dyna_training.environments.alfworld.game import Game, load_game
 from dyna_training.environments.alfworld.hidden import hidden_state
 from dyna_training.environments.alfworld.splits import Split
@@ -144,6 +145,11 @@ class AlfworldEnv(ForkableEnv):
     def hidden_state(self) -> str:
         """Return the hidden state as compact text (see `hidden.hidden_state`)."""
         return hidden_state(self._require())
+
+    def expert(self) -> SearchingExpert:
+        """Return a searching expert at the beginning of the game."""
+        game = self._require().game
+        return SearchingExpert(game.task, State(game).introduction())
 
     @property
     def game(self) -> Game:

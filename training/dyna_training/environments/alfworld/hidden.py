@@ -19,9 +19,9 @@ from dyna_training.environments.alfworld.engine import State
 
 
 def hidden_state(state: State) -> str:
-    """Describe everything that observations can still depend on.
+    """Describe what is where, what is open, what is held and what was done to things.
 
-    Receptacles stand in the order of the first look, and at one place together on one line ``together``.
+    Receptacles stand in the order of the first look; those that share a place stand on one line ``together``.
     """
     game = state.game
 
@@ -45,5 +45,8 @@ def hidden_state(state: State) -> str:
     ):
         if things:
             lines.append(f"{label}: {named(things)}")
+    lines.extend(
+        f"inside {game.names[outer]}: {named(inner)}" for outer, inner in game.inside_objects.items()
+    )
     lines.extend(f"together: {named(group)}" for group in game.receptacles_at.values() if len(group) > 1)
     return "\n".join(lines)

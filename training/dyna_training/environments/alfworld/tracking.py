@@ -18,7 +18,19 @@ _OPEN: Final = re.compile(r"The ([a-z]+ \d+) is open\. In it, you see (.*?)\.")
 _ON: Final = re.compile(r"On the ([a-z]+ \d+), you see (.*?)\.")
 _NORMAL: Final = re.compile(r"This is a normal ([a-z]+ \d+)\.")
 
-_CHANGING: Final = frozenset({"go", "open", "close", "take", "move", "clean", "heat", "cool", "use", "slice"})
+_SUCCESS: Final = {
+    "go": "You arrive at {0}.",
+    "open": "You open the {0}.",
+    "close": "You close the {0}.",
+    "take": "You pick up the {0} from the {1}.",
+    "move": "You move the {0} to the {1}.",
+    "clean": "You clean the {0} using the {1}.",
+    "heat": "You heat the {0} using the {1}.",
+    "cool": "You cool the {0} using the {1}.",
+    "use": "You turn on the {0}.",
+    "slice": "You sliced the {0} with the {1}.",
+}
+"""Verbs that change something, and how the observation begins when they did."""
 
 _STATES: Final = {"clean": "clean", "heat": "hot", "cool": "cool", "use": "toggled", "slice": "sliced"}
 """Verb to the state that it brings an object into."""
@@ -139,9 +151,11 @@ class Tracker:
             self._refuse(verb, first, second)
             self.repeated = {**self.repeated, command: NOTHING_HAPPENS}
             return
-        if verb in _CHANGING:
+        if verb in _SUCCESS:
             self.repeated = {}
-            self._change(verb, first, second)
+            # Anything else than the text of success comes from no game, but perhaps from a world model.
+            if seen.startswith(_SUCCESS[verb].format(first, second)):
+                self._change(verb, first, second)
         else:
             self.repeated = {**self.repeated, command: observation}
         self._read(seen)

@@ -1,0 +1,183 @@
+"""Speed of the ALFWorld engine on one core: steps with and without admissible actions, forks.
+
+Usage, with official games or, without them, generated ones; ``--python`` names a Python that has alfworld and
+textworld, whose own figure is then measured on the same commands::
+
+    python benchmarks/alfworld_engine.py [--games 20] [--steps 2000] [--seed 0] [--python PATH] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dyna_training.environments.alfworld.engine import State
+from dyna_training.environments.alfworld.equality import transcripts
+from dyna_training.environments.alfworld.game import Game, GameFileError, load_game
+from dyna_training.environments.alfworld.generator import write
+from dyna_training.environments.alfworld.plays import select
+from dyna_training.environments.alfworld.splits import games
+
+TARGETS = {"steps": 10_000.0, "steps, actions listed": 4_000.0, "forks": 100_000.0}
+"""Least number per second."""
+
+ORIGINAL_STEPS = 60
+
+
+def game_files(number: int, seed: int, folder: Path) -> tuple[list[Path], str]:
+    """Return official games of the split ``train``, or generated ones where there are none."""
+    try:
+        return select(number, seed, games("train")), "official"
+    except GameFileError:
+        return [write(folder, seed + index) for index in range(number)], "generated"
+
+
+def wander(game: Game, steps: int, seed: int) -> list[str]:
+    """Return random admissible commands, a verb drawn first so that all verbs occur."""
+    generator, state = random.Random(seed), State(game)
+    commands = []
+    for _ in range(steps):
+        by_verb: dict[str, list[str]] = {}
+        for command in state.admissible():
+            by_verb.setdefault(command.partition(" ")[0], []).append(command)
+        command = generator.choice(by_verb[generator.choice(sorted(by_verb))])
+        state.step(command)
+        commands.append(command)
+    return commands
+
+
+def rate(count: int, run: Callable[[], None], repeats: int = 3) -> float:
+    """Return the best rate per second of `repeats` runs that do something `count` times each."""
+    best = 0.0
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        best = max(best, count / (time.perf_counter() - started))
+    return best
+
+
+def measure(played: list[tuple[Game, list[str]]]) -> dict[str, float]:
+    """Measure the engine.
+
+    Args:
+        played: Games and the commands to play on them.
+
+    Returns:
+        Rates per second.
+    """
+
+    def steps() -> None:
+        for game, commands in played:
+            state = State(game)
+            for command in commands:
+                state.step(command)
+
+    def steps_with_admissible() -> None:
+        for game, commands in played:
+            state = State(game)
+            for command in commands:
+                state.step(command)
+                state.admissible()
+
+    def forks() -> None:
+        for game, commands in played:
+            state = State(game)
+            for _ in commands:
+                state.fork()
+
+    count = sum(len(commands) for _, commands in played)
+    return {
+        "steps": rate(count, steps),
+        "steps, actions listed": rate(count, steps_with_admissible),
+        "forks": rate(count, forks),
+    }
+
+
+def main() -> int:
+    """Print the figures; the exit code is 1 if a target is missed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--games", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=2000, help="commands per game")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--python", help="Python that has alfworld and textworld")
+    parser.add_argument("--original-games", type=int, default=3, help="games for the original engine")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        files, source = game_files(options.games, options.seed, Path(folder))
+        started = time.perf_counter()
+        loaded = [load_game(file) for file in files]
+        load_ms = 1000 * (time.perf_counter() - started) / len(files)
+        played = [(game, wander(game, options.steps, options.seed)) for game in loaded]
+        rates = measure(played)
+        original: dict[str, float] = {}
+        if options.python:
+            sample = list(zip(files, played, strict=True))[: options.original_games]
+            requests = [(file, commands[:ORIGINAL_STEPS]) for file, (_, commands) in sample]
+            answers = list(transcripts(requests, options.python, Path(folder) / "cache", per_process=1))
+            seconds = sum(answer["step_s"] for answer in answers)
+            original = {
+                "steps, actions listed": sum(len(commands) for _, commands in requests) / seconds,
+                "load and reset, ms": 1000 * sum(answer["reset_s"] for answer in answers) / len(answers),
+            }
+    report = {
+        "games": len(files),
+        "source": source,
+        "commands per game": options.steps,
+        "seed": options.seed,
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "per second": rates,
+        "load and reset, ms": load_ms,
+        "targets per second": TARGETS,
+        "original": original,
+    }
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        _print(report, rates, load_ms, original)
+    return 0 if all(rates[name] >= target for name, target in TARGETS.items()) else 1
+
+
+def _print(
+    report: dict[str, object], rates: dict[str, float], load_ms: float, original: dict[str, float]
+) -> None:
+    table = Table(title=f"ALFWorld engine, one core, {report['games']} {report['source']} games")
+    for name in ("", "engine", "target", "alfworld package"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for name, value in rates.items():
+        theirs = f"{original[name]:.1f}" if name in original else ("none" if name == "forks" else "-")
+        table.add_row(f"{name} /s", f"{value:,.0f}", f"{TARGETS[name]:,.0f}", theirs)
+    theirs = f"{original['load and reset, ms']:,.0f}" if original else "-"
+    table.add_row("load and reset, ms", f"{load_ms:.1f}", "", theirs)
+    console = Console()
+    console.print(table)
+    console.print(f"Python {report['python']}, {report['processor']}, seed {report['seed']}.")
+    if not original:
+        console.print("Give --python with a Python that has alfworld to measure the original beside it.")
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
