@@ -83,7 +83,7 @@ class ForkableEnv(gymnasium.Env[str, str]):
         """
 
     def expert(self) -> Expert | None:
-        """Return an expert that knows what the first observation said and nothing else; None where there is none.
+        """Return an expert that knows only what the first observation said; None where there is none.
 
         Raises:
             RuntimeError: `reset` was never called.
