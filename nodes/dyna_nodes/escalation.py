@@ -16,7 +16,7 @@ from dyna_nodes.histories import Known
 from dyna_nodes.judging import Bench, judge
 from dyna_nodes.nouns import Action, Decision, Prediction, Simulation, Verdict
 from dyna_nodes.observe import FOREIGN
-from dyna_nodes.rounds import bound, change_note, changed, judged_call
+from dyna_nodes.rounds import bound, change_note, changed, judged_call, shown_to_policy
 from dyna_nodes.state import Judged
 
 ALLOWED = {"verdict": ["approve", "edit", "reject", "respond"], "recover": ["approve", "reject", "respond"]}
@@ -150,10 +150,11 @@ def _decided(core: DynaCore, known: Known, judged: Judged, decision: Mapping[str
     if call["name"] not in core.tools:
         return judged
     verdict = Verdict(decision=Decision.APPROVE, reason="approved by a human", critic="human")
+    call = shown_to_policy(core, call)
     note = judged["note"]
     if kind == "edit":
         action = Action(tool=decision["edited_action"]["name"], arguments=decision["edited_action"]["args"])
-        call = changed(call, action)
+        call = shown_to_policy(core, changed(call, action))
         verdict = verdict.model_copy(
             update={"decision": Decision.MODIFY, "reason": "edited by a human", "action": action}
         )

@@ -53,6 +53,8 @@ def judged_call(core: DynaCore, known: Known, call: ToolCall, judgement: Judgeme
     elif mode == "advise" and verdict.decision is not Decision.APPROVE:
         note = f"Advice of the critic {verdict.critic!r}: {verdict.hint or verdict.reason}"
     runs = exists and (approved or mode != "enforce")
+    if runs:
+        call = shown_to_policy(core, call)
     return {
         "call": call,
         "verdict": plain(bound(core, known, verdict, call) if runs else verdict),
@@ -65,6 +67,14 @@ def judged_call(core: DynaCore, known: Known, call: ToolCall, judgement: Judgeme
         "attempt": 1,
         "answered_by": None,
     }
+
+
+def shown_to_policy(core: DynaCore, call: ToolCall) -> ToolCall:
+    """Return a call without arguments that only the graph fills in; a policy may not forge them."""
+    hidden = core.identities.injected(core.tools[call["name"]])
+    if hidden.isdisjoint(call["args"]):
+        return call
+    return {**call, "args": {k: v for k, v in call["args"].items() if k not in hidden}}
 
 
 def changed(call: ToolCall, action: Action) -> ToolCall:

@@ -148,16 +148,16 @@ def test_the_best_of_several_candidates_runs(
 
 
 def test_a_model_that_samples_is_asked_once(drive: Any) -> None:
-    class Counting(SamplingChatModel):
-        requests: list[int] = []
+    requests: list[int] = []
 
+    class Counting(SamplingChatModel):
         def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
-            self.requests.append(kwargs.get("n") or 1)
+            requests.append(kwargs.get("n") or 1)
             return super()._generate(messages, *args, **kwargs)
 
-    model = Counting(script=[call("look", where=w) for w in "abc"] + ["Done."] * 3, requests=[])
+    model = Counting(script=[call("look", where=w) for w in "abc"] + ["Done."] * 3)
     drive(create_dyna_agent(model, [look], world_model=ScriptedWorldModel(graded), candidates=3))
-    assert model.requests == [3, 3]
+    assert requests == [3, 3]
 
 
 def test_equal_candidates_are_imagined_once(drive: Any) -> None:
