@@ -10,33 +10,33 @@ from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
 from dyna_training.behaviours import BehaviourName, Mixed
 from dyna_training.environments.alfworld.env import AlfworldEnv
-from dyna_training.environments.alfworld.experts import SearchingExpert
+from dyna_training.environments.base import Expert, ForkableEnv
 
 LABEL_HORIZON = 50
 """Steps that the expert gets to finish the task when a return-to-go is labelled."""
 
 
-def return_to_go(env: AlfworldEnv, expert: SearchingExpert) -> float:
+def return_to_go(env: ForkableEnv, expert: Expert, *, solved: bool) -> float:
     """Label the state of ``env``: ``DISCOUNT ** n`` where the expert, given only the history, needs n more
     steps.
 
     Args:
         env: The environment; it is forked, not stepped.
         expert: The expert with the history so far; it is forked too.
+        solved: Whether the task is done already.
 
     Returns:
         A value in [0, 1]; 1 when the task is done, 0 when the expert does not manage in `LABEL_HORIZON`
         steps.
     """
-    state = env.state
-    if state.won:
+    if solved:
         return 1.0
-    state, expert = state.fork(), expert.fork()
+    env, expert = env.fork(), expert.fork()
     for n in range(1, LABEL_HORIZON + 1):
         command = expert.decide().action
-        observation, won = state.step(command)
-        if won:
-            return float(DISCOUNT**n)
+        observation, reward, terminated, _, _ = env.step(command)
+        if terminated:
+            return float(DISCOUNT**n) if float(reward) > 0 else 0.0
         expert.observe(command, observation)
     return 0.0
 
@@ -56,7 +56,7 @@ def play(
     rng = random.Random(digest_of(seed, str(Path(game).parent.name), behaviour))
     env = AlfworldEnv(games=[game], max_steps=max_steps, admissible_actions=False)
     observation, info = env.reset(seed=seed)
-    expert = SearchingExpert(info["task"], observation)
+    expert = env.expert()
     player = Mixed(behaviour, rng, max_steps)
     provenance = Provenance(
         source="collect",
@@ -89,7 +89,7 @@ def play(
                 reward=reward,
                 done=won,
                 labels={
-                    "return_to_go": return_to_go(env, expert),
+                    "return_to_go": return_to_go(env, expert, solved=won),
                     "expert": float(choice.expert),
                 },
                 time=0.0,
