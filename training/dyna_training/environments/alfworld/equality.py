@@ -268,11 +268,10 @@ PUBLISHED: Final[tuple[Split, ...]] = ("train", "dev_seen", "dev_unseen", "valid
 
 
 def _print(report: Report) -> None:
-    table = Table(title="Engine against the original: differences in")
-    for name in ("task type", "games", "solved", "steps", "of them refused"):
-        table.add_column(name, justify="left" if name == "task type" else "right")
-    for name in ("observation", "admissible", "success"):
-        table.add_column(name, justify="right", style="bold")
+    table = Table(title="Engine against the original; the last three columns count differences")
+    table.add_column("task type", no_wrap=True)
+    for name in ("games", "solved", "steps", "refused", "text", "actions", "success"):
+        table.add_column(name, justify="right")
     for name, count in [*sorted(report.by_type.items()), ("all", report.total)]:
         values = (count.games, count.solved, count.steps, count.nothing_happens)
         table.add_row(name, *map(str, (*values, count.observations, count.admissible, count.success)))
