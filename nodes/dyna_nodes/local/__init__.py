@@ -4,6 +4,7 @@ Needs the extra ``local``; torch is imported when a model is loaded, not before.
 """
 
 from dyna_nodes.local.base import Base, LocalModelError, load_base, write_fingerprint
+from dyna_nodes.local.chat_model import LocalChatModel
 from dyna_nodes.local.engine import Engine, get_engine
 from dyna_nodes.local.request import Branch, Probe, Request, Result, Token
 
@@ -11,6 +12,7 @@ __all__ = [
     "Base",
     "Branch",
     "Engine",
+    "LocalChatModel",
     "LocalModelError",
     "Probe",
     "Request",

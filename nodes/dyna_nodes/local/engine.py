@@ -33,9 +33,11 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dyna_nodes.codec import ChatCodec
 from dyna_nodes.local.base import SMOLLM2, Base, LocalModelError, load_base, resolve_base
 from dyna_nodes.local.request import Branch, Probe, Request, Result, Token
 
@@ -157,6 +159,19 @@ class Engine:
     def stats(self) -> Stats:
         """Counters of what was done so far."""
         return self._worker.stats
+
+    def expect(self, callers: int) -> None:
+        """Say that so many callers are about to ask, so that they share a batch."""
+        self._worker.expect(callers)
+
+    @cached_property
+    def chat_codec(self) -> ChatCodec:
+        """The codec of conversations for this tokenizer.
+
+        Raises:
+            ValueError: The tokenizer has no ChatML tokens.
+        """
+        return ChatCodec(self.tokenizer)
 
     def clear_store(self) -> None:
         """Forget all stored prefixes."""

@@ -45,14 +45,15 @@ class Limits:
         queue: Most requests that may wait.
         quiet_seconds: A batch begins when no request has come for so long, so that requests made together run
             together.
-        gather_seconds: The wait is longer, up to this, while callers of the last batch have not come back.
+        gather_seconds: The same while callers that are expected have not come; never more than ten times
+            this.
     """
 
     arena_bytes: int = 2 << 30
     rows: int = 64
     queue: int = 10_000
-    quiet_seconds: float = 0.002
-    gather_seconds: float = 0.010
+    quiet_seconds: float = 0.003
+    gather_seconds: float = 0.030
 
 
 class Worker:
@@ -99,6 +100,11 @@ class Worker:
                 )
             self._queue.extend(jobs)
             self._wake.notify_all()
+
+    def expect(self, callers: int) -> None:
+        """Let the next batch wait a moment for so many callers."""
+        with self._wake:
+            self._expected = max(self._expected, callers)
 
     def errand(self, task: Callable[[], Any]) -> None:
         """Run something in the thread, between two batches, and wait for it."""
@@ -186,7 +192,7 @@ class Worker:
         while queued < limits.rows and not self.closed:
             complete = _callers(self._queue) >= self._expected
             patience = limits.quiet_seconds if complete else limits.gather_seconds
-            left = min(arrival + patience, begin + 2 * limits.gather_seconds) - time.monotonic()
+            left = min(arrival + patience, begin + 10 * limits.gather_seconds) - time.monotonic()
             if left <= 0:
                 return
             self._wake.wait(timeout=left)
