@@ -411,7 +411,8 @@ def test_a_trajectory_file_continues_after_a_kill(tmp_path: Path) -> None:
     with TrajectoryWriter(path, problems=problems) as writer:
         writer.append(last)
     assert [p.line for p in problems] == [2]
-    assert list(iter_trajectory_file(path, later := [])) == [first[0], last]
+    later: list[Problem] = []
+    assert list(iter_trajectory_file(path, later)) == [first[0], last]
     assert later == []
     assert (tmp_path / "t.jsonl.truncated").read_bytes().rstrip() == problems[0].raw
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -26,10 +27,10 @@ class Echo:
 
     name = "echo"
 
-    def predict(self, queries: list[Query]) -> list[Prediction]:
+    def predict(self, queries: Sequence[Query]) -> list[Prediction]:
         return [Prediction(observation=q.action.text, model=self.name) for q in queries]
 
-    async def apredict(self, queries: list[Query]) -> list[Prediction]:
+    async def apredict(self, queries: Sequence[Query]) -> list[Prediction]:
         return self.predict(queries)
 
 
@@ -99,7 +100,7 @@ def test_deeper_steps_are_permuted_among_the_candidates() -> None:
     deep = [query("x", (c, "imagined"), imagined=1, task="A kitchen.") for c in "ab"]
 
     class Last(Echo):
-        def predict(self, queries: list[Query]) -> list[Prediction]:
+        def predict(self, queries: Sequence[Query]) -> list[Prediction]:
             return [Prediction(observation=q.history.steps[-1].action.text) for q in queries]
 
     found = {

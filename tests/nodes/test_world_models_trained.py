@@ -267,7 +267,7 @@ def train(model: Any, codec: WorldModelCodec, trajectory: Trajectory, steps: int
         ).last_hidden_state[0, where]
         loss = torch.nn.functional.cross_entropy(model.lm_head(hidden), labels[where])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.requires_grad_(False)
 
