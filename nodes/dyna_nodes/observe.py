@@ -79,11 +79,12 @@ class ObserveNode(DynaNode):
         for intent in intents:
             if intent.call_id not in verdicts:
                 verdicts[FOREIGN + intent.call_id] = _foreign(intent)
-        transitions = transitions_of(self.core, state, run, outcomes)
+        kept = [o for o in outcomes if o["status"] not in UNFINISHED]
+        transitions = transitions_of(self.core, state, run, kept)
         for transition in transitions:
             yield from log(self.core, transition)
-        kept: list[Outcome] = [{**o, "recorded": True} for o in outcomes if o["status"] not in UNFINISHED]
-        update = {"verdicts": verdicts, "outcomes": Overwrite(kept), "reliability": _tallies(transitions)}
+        finished: list[Outcome] = [{**o, "recorded": True} for o in kept]
+        update = {"verdicts": verdicts, "outcomes": Overwrite(finished), "reliability": _tallies(transitions)}
         return Command(update=update, goto=self.exits.critique)
 
 

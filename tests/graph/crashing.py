@@ -1,0 +1,118 @@
+"""An agent that works on files and kills its process where it is told to.
+
+The agent calls ``write`` for every word of its task, all in one message, and answers. Every effect is a line
+in ``FOLDER/effects``, every request to the policy one in ``FOLDER/policy``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from langchain_core.tools import tool
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from dyna_graph.agent import create_dyna_agent
+from dyna_nodes.experience import ExperienceLog
+from dyna_nodes.journal import IntentJournal
+from dyna_nodes.testing import ScriptedChatModel, calls
+
+CONFIG: dict[str, Any] = {"configurable": {"thread_id": "t"}, "max_concurrency": 1}
+
+
+def die() -> None:
+    """Die as if the power of this process were cut."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def once(folder: Path, mark: str) -> bool:
+    """Tell whether this is the first time, in any process."""
+    try:
+        (folder / f"once-{mark}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def note(folder: Path, name: str, line: str) -> None:
+    with (folder / name).open("a") as file:
+        file.write(line + "\n")
+
+
+def make_agent(folder: Path, where: str, saver: Any) -> Any:
+    """Build the agent; equal in every process."""
+
+    def policy(messages: list[Any]) -> Any:
+        answers = [m for m in messages if m.type == "tool"]
+        note(folder, "policy", str(len(messages)))
+        if where == "policy" and answers and once(folder, "policy"):
+            die()
+        words = messages[0].content.split()
+        return "Done." if answers else calls(*(("write", {"word": w}, None) for w in words))
+
+    @tool
+    def write(word: str) -> str:
+        """Write a word."""
+        if where == f"before {word}" and once(folder, word):
+            die()
+        note(folder, "effects", word)
+        if where == f"after {word}" and once(folder, word):
+            die()
+        return f"wrote {word}"
+
+    return create_dyna_agent(
+        ScriptedChatModel(script=policy),
+        [write],
+        checkpointer=saver,
+        record=folder / "experience",
+        tool_settings={"write": {"irreversible": True}},
+    )
+
+
+def cut_wires(folder: Path, where: str) -> None:
+    """Make the process die right after a write that the next process must be able to rely on."""
+    if where == "finish":
+        finish = IntentJournal.finish
+
+        def finish_and_die(self: Any, *args: Any, **kwargs: Any) -> None:
+            finish(self, *args, **kwargs)
+            if once(folder, "finish"):
+                die()
+
+        IntentJournal.finish = finish_and_die  # type: ignore[method-assign]
+    if where == "record":
+        append = ExperienceLog.append
+
+        def append_and_die(self: Any, *args: Any, **kwargs: Any) -> None:
+            append(self, *args, **kwargs)
+            if once(folder, "record"):
+                die()
+
+        ExperienceLog.append = append_and_die  # type: ignore[method-assign]
+
+
+def given(text: str) -> Any:
+    return {"messages": [("user", text)]} if text else None
+
+
+async def run_async(folder: Path, where: str, text: str) -> Any:
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+        return await make_agent(folder, where, saver).ainvoke(given(text), CONFIG)
+
+
+def main(folder: Path, where: str, how: str, text: str) -> None:
+    """Run the agent and leave what it says in ``FOLDER/result``."""
+    cut_wires(folder, where)
+    if how == "async":
+        result = asyncio.run(run_async(folder, where, text))
+    else:
+        with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+            result = make_agent(folder, where, saver).invoke(given(text), CONFIG)
+    pauses = [p.value for p in result.get("__interrupt__", ())]
+    tools = [m.content for m in result["messages"] if m.type == "tool"]
+    (folder / "result").write_text(json.dumps({"tools": tools, "pauses": pauses}))
