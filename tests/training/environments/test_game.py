@@ -72,6 +72,7 @@ def test_binary_rubbish_is_refused(tmp_path: Path) -> None:
         ({"grammar": "{}"}, "no sentence 'Your task is to"),
         ({"walkthrough": "look"}, "'walkthrough' must be a list of commands"),
         ({"pddl_problem": "(define)"}, "lacks"),
+        ({"pddl_problem": PROBLEM.replace("(isCool L", "(isClean L")}, "'isclean' at the start"),
         ({"pddl_problem": PROBLEM[:-3]}, "unbalanced parentheses"),
         ({"pddl_problem": PROBLEM.replace("(atLocation agent1 loc_0)", "")}, "place the agent once"),
         (

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from dyna_training.environments.alfworld import TASK_TYPES, Game, State, load_game
+from dyna_training.environments.alfworld.game import compile_game
 from dyna_training.environments.alfworld.generator import generate, generate_file, solve, write
 from dyna_training.environments.alfworld.statistics import FLOOR, statistics
+
+from .conftest import PROBLEM, small_file
 
 ROOMS = {1: "kitchen", 2: "living room", 3: "bedroom", 4: "bathroom"}
 
@@ -57,8 +60,15 @@ def test_solving_finds_the_way_itself(small: Game) -> None:
     plan = solve(small)
     assert plan is not None
     assert plan[-1].startswith("move mug 2 to drawer")
-    with_mug_only_in_target = generate_file(1)[1]
-    assert with_mug_only_in_target["solvable"] is True
+
+
+def test_what_is_solved_or_impossible_has_no_solution() -> None:
+    solved = PROBLEM.replace("(isClean ?o)", "").replace("(cleanable ?o)", "")
+    assert solve(compile_game({**small_file(), "pddl_problem": solved}, game_id="solved")) is None
+    impossible = PROBLEM.replace("(canContain DrawerType MugType)", "")
+    assert solve(compile_game({**small_file(), "pddl_problem": impossible}, game_id="impossible")) is None
+    dirty = PROBLEM.replace("SinkBasin SinkBasinType", "SinkBasin ShelfType")
+    assert solve(compile_game({**small_file(), "pddl_problem": dirty}, game_id="dirty")) is None
 
 
 def test_sizes_are_like_the_official_ones(games: list[Game]) -> None:

@@ -28,6 +28,8 @@ TASK_TYPES: Final[tuple[TaskType, ...]] = get_args(TaskType)
 
 _FACT = re.compile(r"\(\s*([^\s()]+)([^()]*)\)")
 _TASK = re.compile(r"Your task is to: ([^\"\\]*)")
+_ONLY_LATER: Final = frozenset({"holds", "holdsany", "isclean", "ishot", "issliced", "istoggled"})
+"""Facts that official games never start with; the engine would ignore them."""
 _STATE_OF_TASK: Final[dict[str, TaskType]] = {
     "isclean": "pick_clean_then_place_in_recep",
     "ishot": "pick_heat_then_place_in_recep",
@@ -187,6 +189,9 @@ def _compile(
     facts: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
     for predicate, arguments in _FACT.findall(init):
         facts[predicate].append(tuple(arguments.split()))
+    changed = sorted(facts.keys() & _ONLY_LATER)
+    if changed:
+        raise GameFileError(f"{where}: the fact {changed[0]!r} at the start of a game is not supported.")
     start = [fact[1] for fact in facts["atlocation"] if len(fact) == 2]
     if len(start) != 1:
         raise GameFileError(f"{where}: the problem must place the agent once, it does so {len(start)} times.")

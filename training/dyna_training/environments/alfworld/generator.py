@@ -22,6 +22,7 @@ from dyna_training.environments.alfworld.engine import State
 from dyna_training.environments.alfworld.game import TASK_TYPES, Game, TaskType, compile_game
 from dyna_training.environments.alfworld.household import APPLIANCE, Household, draw
 from dyna_training.environments.alfworld.statistics import statistics
+from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 
 _ATTEMPTS: Final = 50
 _SCENES: Final = {"kitchen": 1000, "living room": 2000, "bedroom": 3000, "bathroom": 4000}
@@ -120,18 +121,25 @@ def generate_file(seed: int, task_type: TaskType | None = None) -> tuple[str, di
 
 
 def solve(game: Game) -> list[str] | None:
-    """Return commands that solve a game, found with full knowledge and played; None if there are none.
+    """Return commands that solve a game, found with full knowledge and checked by playing them.
 
     Args:
-        game: Any game of the six types that is not solved at its start.
+        game: Any game of the six types.
+
+    Returns:
+        The commands; None if the game is solved at its start or the straight way does not solve it.
     """
-    if State(game).won:
+    appliance = APPLIANCE.get(game.task_type)
+    needed = {f"{appliance.lower()}type"} if appliance else set()
+    if game.task_type != "look_at_obj_in_light":
+        needed.add(game.goal.target_type)
+    if State(game).won or not needed <= set(game.receptacle_type.values()):
         return None
     plan = _plan(game)
     state = State(game)
     for command in plan:
         observation, _ = state.step(command)
-        if observation == "Nothing happens.":
+        if observation == NOTHING_HAPPENS:
             return None
     return plan if state.won else None
 

@@ -148,7 +148,7 @@ class KnownWorld(Tracker):
             return False
         return self.together(self.here, receptacle)
 
-    def _fixed_shut(self, receptacle: str) -> bool:
+    def _has_no_door(self, receptacle: str) -> bool:
         """Return whether `receptacle` is known to have no door."""
         return receptacle in self.contents and receptacle not in self.opened
 
@@ -177,7 +177,7 @@ class KnownWorld(Tracker):
 
     def _open(self, verb: str, receptacle: str, _: str) -> str:
         present = self._presence(receptacle)
-        if present is False or self._fixed_shut(receptacle) or self.opened.get(receptacle):
+        if present is False or self._has_no_door(receptacle) or self.opened.get(receptacle):
             return NOTHING_HAPPENS
         if receptacle not in self.opened:
             return "first look"
