@@ -305,13 +305,19 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
+_ODD = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+"""What only double quotes can write so that it reads back the same."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes YAML that both this module and any YAML 1.1 or 1.2 reader understand alike."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None
-    if "\n" in value.strip("\n") and not re.search(r"[ \t]\n|[\x00-\x08\r]", value):
+    if _ODD.search(value):
+        style = '"'
+    elif "\n" in value.strip("\n") and not re.search(r"[ \t]\n|[\x00-\x08\r]", value):
         style = "|"
     elif not isinstance(resolve_plain(value), str):
         style = '"'

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from dyna_graph.config import SCHEMA_FILE, ConfigError, DynaConfig, schema_text
 from dyna_graph.config.reference import BEGIN, reference_text
-from dyna_graph.config.source import parse_source
+from dyna_graph.config.source import escaped, parse_source, write_yaml
 from dyna_graph.config.starter import STARTER
 from dyna_nodes.settings import LoopSettings
 from dyna_nodes.settings import ToolSettings as LoopToolSettings
@@ -139,6 +140,25 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path, data: dict[str, Any
     assert DynaConfig.from_dict(config.to_dict(defaults=defaults)) == config
     (tmp_path / "dyna.yaml").write_text(config.to_yaml(defaults=defaults), encoding="utf-8")
     assert DynaConfig.from_file(tmp_path / "dyna.yaml", environment={}) == config
+
+
+def test_any_text_reads_back_the_same() -> None:
+    random = Random(0)
+    parts = [
+        *"a1e+-._: #'\"\\\t\n\r${}[]*&!|>%@`~=,?é☃😀\x00\x7f\x85\u2028\ufeff",
+        "  ",
+        "${A}",
+        "$${",
+        "null",
+        "yes",
+    ]
+    parts += ["<<", "0x1", "1e3", "true", "---", "\n\n"]
+    for _ in range(3000):
+        text = "".join(random.choice(parts) for _ in range(random.randint(0, 8)))
+        data = {"key": escaped(text), "list": [{"inner": escaped(text)}], text: 1}
+        source = parse_source(write_yaml(data), environment={})
+        assert source.problems == []
+        assert source.data == {"key": text, "list": [{"inner": text}], text: 1}
 
 
 def test_the_file_tells_editors_its_schema(tmp_path: Path) -> None:
