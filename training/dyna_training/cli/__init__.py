@@ -1,0 +1,1 @@
+"""Subcommands that training adds to ``dyna``."""

@@ -1,0 +1,185 @@
+"""Measure a world model, or an agent with and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dyna_training.cli.evaluate_agent import agent
+
+if TYPE_CHECKING:
+    from dyna_training.evaluation.world_model import Progress
+
+app = typer.Typer(no_args_is_help=True, help="Measure a world model, or an agent with and without one.")
+
+ADAPTER_HELP = (
+    "Adapter to examine, as FOLDER or LABEL=FOLDER; repeat for several. Numbers (525k) make a curve."
+)
+
+
+@app.callback()
+def _eval() -> None:
+    """Measure a world model, or an agent with and without one."""
+
+
+app.command("agent")(agent)
+
+
+@app.command("world-model")
+def world_model(
+    adapter: Annotated[list[str] | None, typer.Option(help=ADAPTER_HELP)] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Chat model to examine, prompted; repeatable.")
+    ] = None,
+    shots: Annotated[
+        list[int] | None, typer.Option(help="Examples for chat models; repeatable; default 0.")
+    ] = None,
+    model_games: Annotated[int, typer.Option(help="Games for chat models; 0 is all.")] = 0,
+    base: Annotated[str, typer.Option(help="Base model.")] = "smollm2",
+    dtype: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
+    device: Annotated[
+        str | None, typer.Option(help="Torch device; default: a GPU where there is one.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="dev_unseen, dev_seen, valid_seen, valid_unseen or train.")
+    ] = "dev_unseen",
+    games: Annotated[int, typer.Option(help="Number of games, spread over the task types; 0 is all.")] = 0,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Recorded episodes instead of games; repeatable.")
+    ] = None,
+    train: Annotated[
+        list[Path] | None, typer.Option(help="Recorded episodes for templates and examples.")
+    ] = None,
+    context: Annotated[str, typer.Option(help="agent, privileged or both.")] = "both",
+    untrained: Annotated[bool, typer.Option(help="Examine the bare base model too.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Examine copy, template and rules too.")] = True,
+    generate: Annotated[
+        bool, typer.Option(help="Generate where a token differs; without it only EM.")
+    ] = True,
+    verify: Annotated[int, typer.Option(help="Steps at which teacher forcing is checked by generating.")] = 0,
+    curve_unit: Annotated[str, typer.Option(help="What labels that are numbers count.")] = "target tokens",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of games and episodes; default: the frozen one.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/eval-world-model"),
+    json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Measure how well world models predict, given the real history.
+
+    Exact match, success flag, F1, surprise, returns and calibration, in agent and privileged context, beside
+    the baselines copy and template and the untrained base model; intervals by game. Interrupted, the same
+    command goes on where it stopped.
+    """
+    from dyna_training.evaluation import report
+    from dyna_training.evaluation.world_model import WorldModelEvaluation, evaluate
+
+    with explained():
+        given = {
+            "adapters": [_labelled(a) for a in adapter or ()],
+            "models": model or (),
+            "shots": shots or (0,),
+            "model_games": model_games,
+            "base": base,
+            "dtype": dtype,
+            "device": device or default_device(),
+            "split": split,
+            "games": games,
+            "data": data or (),
+            "train": train or (),
+            "contexts": ("agent", "privileged") if context == "both" else (context,),
+            "untrained": untrained,
+            "baselines": baselines,
+            "generate": generate,
+            "verify": verify,
+            "curve_unit": curve_unit,
+            "out": out,
+        }
+        settings = WorldModelEvaluation.model_validate(given if seed is None else given | {"seed": seed})
+        with bars() as progress:
+            results = evaluate(settings, progress)
+        files = report.write(results, out, command())
+    if json_:
+        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for part in report.screen(results):
+        console.print(part)
+    console.print("Written: " + ", ".join(map(str, files)))
+
+
+def command() -> str:
+    """Return the command that is running, as a user would type it."""
+    import shlex
+
+    return shlex.join(["dyna", *sys.argv[1:]])
+
+
+def _labelled(text: str) -> tuple[str, Path]:
+    label, equals, folder = text.partition("=")
+    path = Path(folder if equals else text).expanduser()
+    if not equals:
+        label = path.resolve().name
+        label = path.resolve().parent.name if label == "adapter" else label
+    return label, path
+
+
+def default_device() -> str:
+    """Return ``cuda`` where there is a GPU, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Show one progress bar per thing that is being done, on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        known = {}
+
+        def update(what: str, done: int, of: int) -> None:
+            if what not in known:
+                known[what] = bars.add_task(what, total=of)
+            bars.update(known[what], completed=done, total=of)
+
+        yield update
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn errors that explain themselves into one line."""
+    from pydantic import ValidationError
+
+    from dyna_graph.errors import DynaError
+
+    try:
+        yield
+    except DynaError:
+        raise
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+        said = "; ".join(f"--{'-'.join(str(w['loc'][0]).split('_'))}: {w['msg']}" for w in wrong)
+        raise DynaError(said) from error
+    except (ValueError, OSError) as error:
+        if os.environ.get("DYNA_DEBUG"):
+            raise
+        raise DynaError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Evaluation: how well a world model predicts, and what it is worth to an agent."""

@@ -1,0 +1,259 @@
+"""The episodes that world models are judged on, and what is known about each of their steps.
+
+The frozen mixture: every game is played once by each of the three behaviours of
+`dyna_training.behaviours.MIXTURE`, all with 5 % invalid commands. The same split, games and seed give the
+same episodes; `episodes_digest` proves it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
+from dyna_nodes.scoring import solved
+from dyna_training.behaviours import MIXTURE
+from dyna_training.environments.alfworld import AlfworldEnv, KnownWorld, SearchingExpert, load_game
+from dyna_training.environments.alfworld.engine import State
+from dyna_training.environments.alfworld.plays import select
+from dyna_training.environments.alfworld.splits import Split, games, walkthrough_in_train
+from dyna_training.environments.alfworld.task import Task, kind, split_command
+from dyna_training.rollouts import play
+
+Knowledge = Literal["determined", "first look", "hidden"]
+SEED: Final = 20_512
+"""Seed of the frozen mixture."""
+NEAR_MISS: Final = "near miss"
+"""Behaviour of the probes that almost solve the task."""
+
+
+class Facts(NamedTuple):
+    """What is known about a step before any model is asked.
+
+    Attributes:
+        game: The game, which intervals are clustered by.
+        policy: The behaviour that chose the action.
+        verb: The action's type: first word of a command, or the tool's name.
+        command: The action's text.
+        observation: What really happened.
+        success: Whether this step solved the task.
+        near_miss: Whether it is a near miss, see `is_goal_command`.
+        knowledge: Whether the history determines the observation, else why not; None where nobody can tell.
+        return_to_go: The label; None where there is none.
+    """
+
+    game: str
+    policy: str
+    verb: str
+    command: str
+    observation: str
+    success: bool
+    near_miss: bool
+    knowledge: Knowledge | None
+    return_to_go: float | None
+
+
+def record(
+    split: Split,
+    number: int = 0,
+    *,
+    seed: int = SEED,
+    data_dir: Path | None = None,
+    on_game: Callable[[int, int], None] = lambda done, of: None,
+) -> list[Trajectory]:
+    """Play the frozen mixture.
+
+    Args:
+        split: Split of the games.
+        number: How many games, as evenly over the task types as they allow; 0 is all of them.
+        seed: Seeds games and episodes.
+        data_dir: The folder that holds ``json_2.1.1``; default ``$ALFWORLD_DATA``.
+        on_game: Called with the number of games played and to play.
+    """
+    files = games(split, data_dir)
+    chosen = sorted(select(number or len(files), seed, files))
+    episodes = []
+    for done, file in enumerate(chosen):
+        episodes += [play(file, behaviour, seed=seed, split=split) for behaviour in MIXTURE]
+        on_game(done + 1, len(chosen))
+    return episodes
+
+
+def episodes_digest(trajectories: Iterable[Trajectory]) -> str:
+    """Return a digest of everything about the episodes that figures depend on."""
+    return digest_of([content(t) for t in trajectories])
+
+
+def content(trajectory: Trajectory) -> list[object]:
+    """Return what figures depend on: texts, outcomes and labels."""
+    steps = [
+        (t.action.digest, t.observation, t.reward, t.done, t.labels.get("return_to_go"))
+        for t in trajectory.transitions
+    ]
+    return [trajectory.id, trajectory.task, trajectory.hidden_state, steps]
+
+
+def game_of(trajectory: Trajectory) -> str:
+    """Return the game of a trajectory; its task where the provenance names none."""
+    return trajectory.provenance.environment or trajectory.task
+
+
+def facts(trajectory: Trajectory) -> list[Facts]:
+    """Return what is known about each step.
+
+    Whether the history determines an observation is `KnownWorld`'s judgement, in household games; for other
+    environments it is the label ``determined``, where there is one.
+    """
+    world = _household(trajectory)
+    found = []
+    for step in trajectory.transitions:
+        command = step.action.text
+        success = bool(solved(step.reward, step.done))
+        last_of_probe = trajectory.provenance.policy == NEAR_MISS and step is trajectory.transitions[-1]
+        goal = world is not None and world.task is not None and is_goal_command(world.task, command)
+        found.append(
+            Facts(
+                game=game_of(trajectory),
+                policy=trajectory.provenance.policy,
+                verb=_verb(step.action),
+                command=command,
+                observation=step.observation.strip(),
+                success=success,
+                near_miss=(goal or last_of_probe) and not success,
+                knowledge=_knowledge(step, world),
+                return_to_go=step.labels.get("return_to_go"),
+            )
+        )
+        if world is not None:
+            world.observe(command, step.observation)
+    return found
+
+
+def is_goal_command(task: Task, command: str) -> bool:
+    """Return whether a command is of the kind that completes this task.
+
+    For the tasks that end with a placement: moving an object of the wanted kind to a receptacle of the wanted
+    kind, wherever the agent stands and whatever it holds. For looking at something in the light: using a lamp
+    of the wanted kind. Such a command that does *not* complete the task is a near miss: the object is not
+    clean yet, it is the first of two, the agent stands elsewhere, nothing is in its hand.
+    """
+    verb, first, second = split_command(command)
+    if task.task_type == "look_at_obj_in_light":
+        return verb == "use" and kind(first) == task.target
+    return verb == "move" and kind(first) == task.object and kind(second) == task.target
+
+
+def near_misses(
+    split: Split, number: int = 0, *, seed: int = SEED, data_dir: Path | None = None
+) -> list[Trajectory]:
+    """Play probes: an expert that pursues almost the right task, up to the step that would complete *that*
+    one.
+
+    Of heating, cooling and cleaning tasks it skips the preparation; of two objects it brings one; where there
+    is nothing to skip, it brings another kind of object. The last step of each is a near miss of the success
+    flag. Probes are a set of their own and no part of the mixture. Games in which no probe ends within 50
+    steps, or in which it happens to solve the task, are left out.
+
+    Args: See `record`.
+    """
+    files = games(split, data_dir)
+    chosen = sorted(select(number or len(files), seed, files))
+    played = (_probe(file, split, seed) for file in chosen)
+    return [trajectory for trajectory in played if trajectory is not None]
+
+
+def seen_walkthroughs(
+    trajectories: Iterable[Trajectory], split: Split, data_dir: Path | None = None
+) -> set[str]:
+    """Return the games, as `game_of` names them, whose walkthrough also is that of a training game."""
+    files = {f"{file.parts[-3]}/{file.parts[-2]}": file for file in games(split, data_dir)}
+    found = set()
+    for name in {game_of(t) for t in trajectories}:
+        file = files.get(name.partition(":")[2])
+        if file is not None and walkthrough_in_train(load_game(file), data_dir):
+            found.add(name)
+    return found
+
+
+def _probe(file: Path, split: Split, seed: int) -> Trajectory | None:
+    game = load_game(file)
+    task = Task.parse(game.task)
+    env = AlfworldEnv(games=[file], admissible_actions=False)
+    observation, info = env.reset(seed=seed)
+    for almost in _almost(task, env.state, random.Random(f"{seed} {game.id}")):
+        state = State(game)
+        expert = SearchingExpert(sentence(almost), observation)
+        steps: list[Transition] = []
+        for index in range(50):
+            command = expert.decide().action
+            answer, won = state.step(command)
+            expert.observe(command, answer)
+            action = Action.command(command)
+            steps.append(
+                Transition(
+                    index=index, action=action, observation=answer, reward=float(won), done=won, time=0.0
+                )
+            )
+            if won:
+                break
+            if is_goal_command(almost, command) and answer != "Nothing happens.":
+                return Trajectory(
+                    id=digest_of(game.id, NEAR_MISS, seed)[:32],
+                    task=observation,
+                    hidden_state=env.hidden_state(),
+                    transitions=tuple(steps),
+                    outcome="truncated",
+                    provenance=Provenance(
+                        source="collect",
+                        policy=NEAR_MISS,
+                        environment=f"dyna/ALFWorld-v0:{info['game_id']}",
+                        split=split,
+                        seed=seed,
+                    ),
+                )
+    return None
+
+
+def sentence(task: Task) -> str:
+    """Return a sentence that `Task.parse` understands as this task, of the two kinds that probes pursue."""
+    if task.task_type == "look_at_obj_in_light":
+        return f"look at {task.object} under the {task.target}."
+    return f"put some {task.object} on {task.target}."
+
+
+def _almost(task: Task, state: State, rng: random.Random) -> list[Task]:
+    """Return tasks that are almost this one, in the order in which they are tried."""
+    simple: Literal["pick_and_place_simple"] = "pick_and_place_simple"
+    if task.task_type not in ("look_at_obj_in_light", simple):
+        return [Task(simple, task.object, task.target)]
+    kinds = sorted({kind(name) for name in state.game.object_by_name} - {task.object})
+    rng.shuffle(kinds)
+    return [Task(task.task_type, other, task.target) for other in kinds[:12]]
+
+
+def _household(trajectory: Trajectory) -> KnownWorld | None:
+    if "ALFWorld" not in trajectory.provenance.environment:
+        return None
+    return KnownWorld(trajectory.task)
+
+
+def _knowledge(step: Transition, world: KnownWorld | None) -> Knowledge | None:
+    if world is not None:
+        return world.unknown(step.action.text) or "determined"
+    label = step.labels.get("determined")
+    return None if label is None else "determined" if label else "first look"
+
+
+def _verb(action: Action) -> str:
+    return action.text.split(maxsplit=1)[0] if action.tool == "act" and action.text.strip() else action.tool
+
+
+def counts(trajectories: Sequence[Trajectory]) -> dict[str, int]:
+    """Return how many games, trajectories and steps there are."""
+    return {
+        "games": len({game_of(t) for t in trajectories}),
+        "trajectories": len(trajectories),
+        "steps": sum(len(t.transitions) for t in trajectories),
+    }
