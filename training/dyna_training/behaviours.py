@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from dyna_nodes.nouns import digest_of
 from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
 from dyna_training.environments.base import ForkableEnv
 
@@ -22,6 +23,22 @@ NOISE: Final = 0.3
 """Share of the noisy expert's actions that are uniformly random."""
 RANDOM_STEPS: Final = (10, 50)
 """Length of a random episode is drawn uniformly from this range; experts stop when they have won."""
+
+
+def mixture() -> dict[str, object]:
+    """Return what the frozen mixture consists of; collections record it with its digest."""
+    return {
+        "behaviours": list(MIXTURE),
+        "shares": "each behaviour plays every game once",
+        "invalid_rate": INVALID_RATE,
+        "noise": NOISE,
+        "random_steps": list(RANDOM_STEPS),
+    }
+
+
+def mixture_digest() -> str:
+    """Return the digest by which results name the mixture they were measured on."""
+    return digest_of(mixture())[:16]
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from importlib.metadata import version
-from pathlib import Path
+from typing import Final
 
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
 from dyna_training.behaviours import BehaviourName, Mixed
-from dyna_training.environments.alfworld.env import AlfworldEnv
+from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
 from dyna_training.environments.base import Expert, ForkableEnv
 
-LABEL_HORIZON = 50
+ENVIRONMENT: Final = "dyna/ALFWorld-v0"
+LABEL_HORIZON: Final = 50
 """Steps that the expert gets to finish the task when a return-to-go is labelled."""
 
 
@@ -42,35 +44,30 @@ def return_to_go(env: ForkableEnv, expert: Expert, *, solved: bool) -> float:
 
 
 def play(
-    game: str | Path, behaviour: BehaviourName, *, seed: int, split: str = "", max_steps: int = 50
+    game: GameLike, behaviour: BehaviourName, *, seed: int, split: str = "", max_steps: int = 50
 ) -> Trajectory:
     """Play one episode of a game.
 
     Args:
-        game: Path of the game file.
+        game: The game, or the path of its file.
         behaviour: Who plays.
         seed: Seeds everything random in the episode.
         split: Name of the split, for the record.
         max_steps: Longest episode.
+
+    Raises:
+        GameFileError: The game file is missing or corrupt.
     """
-    rng = random.Random(digest_of(seed, str(Path(game).parent.name), behaviour))
     env = AlfworldEnv(games=[game], max_steps=max_steps, admissible_actions=False)
     observation, info = env.reset(seed=seed)
+    rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour))
     expert = env.expert()
     player = Mixed(behaviour, rng, max_steps)
-    provenance = Provenance(
-        source="collect",
-        policy=behaviour,
-        environment=f"dyna/ALFWorld-v0:{info['game_id']}",
-        split=split,
-        seed=seed,
-        versions={"dyna-graph": version("dyna-graph")},
-    )
     trajectory = Trajectory(
-        id=digest_of(info["game_id"], behaviour, seed)[:32],
+        id=episode_id(info["game_id"], behaviour, seed),
         task=observation,
         hidden_state=env.hidden_state(),
-        provenance=provenance,
+        provenance=provenance(info["game_id"], behaviour, seed, split),
     )
     transitions: list[Transition] = []
     won = False
@@ -80,7 +77,7 @@ def play(
         expert.observe(choice.command, answer)
         transitions.append(
             Transition(
-                id=digest_of(trajectory.id, index)[:32],
+                id=step_id(trajectory.id, index),
                 trajectory=trajectory.id,
                 index=index,
                 thought=choice.thought,
@@ -100,3 +97,30 @@ def play(
     return trajectory.model_copy(
         update={"transitions": tuple(transitions), "outcome": "success" if won else "truncated"}
     )
+
+
+def episode_id(game_id: str, policy: str, seed: int) -> str:
+    """Return the id of the trajectory of an episode; the same for the same episode."""
+    return digest_of(game_id, policy, seed)[:32]
+
+
+def step_id(trajectory: str, index: int) -> str:
+    """Return the id of a step of a recorded episode."""
+    return digest_of(trajectory, index)[:32]
+
+
+def provenance(game_id: str, policy: str, seed: int, split: str) -> Provenance:
+    """Return where a collected episode comes from."""
+    return Provenance(
+        source="collect",
+        policy=policy,
+        environment=f"{ENVIRONMENT}:{game_id}",
+        split=split,
+        seed=seed,
+        versions={"dyna-graph": _version()},
+    )
+
+
+@functools.cache
+def _version() -> str:
+    return version("dyna-graph")

@@ -1,0 +1,228 @@
+"""Record episodes for training: experts, random play, or a model, in many processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dyna_training.collect import CollectSettings, Progress
+
+app = typer.Typer()
+
+
+@app.command()
+def collect(
+    out: Annotated[Path, typer.Option(help="Folder of the collection; an interrupted one is continued.")],
+    split: Annotated[
+        str,
+        typer.Option(
+            help="train, dev_seen, dev_unseen, valid_seen, valid_unseen (official games, in "
+            "$ALFWORLD_DATA), or generated."
+        ),
+    ] = "train",
+    games: Annotated[int, typer.Option(min=0, help="How many games; 0 is all of the split.")] = 0,
+    skip: Annotated[
+        int, typer.Option(min=0, help="Leave out the first so many games; for collections that share none.")
+    ] = 0,
+    behaviours: Annotated[
+        str | None,
+        typer.Option(help="Who plays, separated by commas: expert, noisy, random; each plays every game."),
+    ] = None,
+    mixture: Annotated[
+        bool, typer.Option("--mixture", help="The frozen mixture of all three; the default without --policy.")
+    ] = False,
+    policy: Annotated[
+        str | None, typer.Option(help="A model that plays: local:smollm2+ADAPTER, or provider:model.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="Temperature of the policy.")] = None,
+    system_prompt: Annotated[str | None, typer.Option(help="What the policy is told first.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each game is played, with other seeds.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seeds the choice of games and every episode.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=1, help="Longest episode.")] = 50,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Record episodes for training: experts, random play, or a model, in many processes.
+
+    Files of trajectories and a manifest go to the folder. The same command again goes on where
+    the last one was interrupted; more --games extend a collection.
+
+      dyna collect --split train --games 400 --out data/train --workers 2
+      dyna collect --split generated --games 200 --behaviours expert,noisy --out data/new
+      dyna collect --split train --games 50 --policy local:smollm2+runs/policy/adapter --out data/own
+    """
+    from dyna_graph.errors import DynaError
+    from dyna_training.collect import CollectError, CollectSettings
+    from dyna_training.collect import collect as run
+    from dyna_training.environments.alfworld.game import GameFileError
+
+    players = _behaviours(behaviours, mixture, policy)
+    settings = CollectSettings(
+        split=_split(split),  # type: ignore[arg-type]  # pydantic checks it
+        out=out,
+        games=games,
+        skip=skip,
+        behaviours=players,  # type: ignore[arg-type]
+        policy=_policy(policy),
+        temperature=temperature,
+        system_prompt=system_prompt,
+        repeats=repeats,
+        seed=seed,
+        max_steps=max_steps,
+        workers=workers,
+    )
+    with _progress(settings, quiet) as on_progress:
+        try:
+            manifest = run(settings, command=_command(), on_progress=on_progress)
+        except GameFileError as error:
+            raise DynaError(f"{error}\nWithout them: --split generated makes new households.") from error
+        except CollectError as error:
+            raise DynaError(str(error)) from error
+        except KeyboardInterrupt:
+            counts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["counts"]
+            raise _interrupted(f"{counts['episodes']} episodes are recorded in {out}") from None
+    if json_:
+        typer.echo(json.dumps(manifest, indent=1))
+    else:
+        _summary(manifest, out)
+    if manifest["failed"]:
+        raise typer.Exit(1)
+
+
+def _split(name: str) -> str:
+    from dyna_training.collect import split_names
+
+    return _known(name, split_names(), "split", "--split")
+
+
+def _behaviours(names: str | None, mixture: bool, policy: str | None) -> tuple[str, ...]:
+    from dyna_training.collect import behaviour_names
+
+    if names is not None and mixture:
+        raise _usage("--mixture is all behaviours in fixed shares; leave out --behaviours")
+    if names is None:
+        return () if policy is not None and not mixture else tuple(behaviour_names())
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    known = {_known(name, behaviour_names(), "behaviour", "--behaviours") for name in found}
+    return tuple(name for name in behaviour_names() if name in known)
+
+
+def _policy(name: str | None) -> str | None:
+    """Check what can be known about a model before processes are started."""
+    if name is not None:
+        from dyna_graph.models import check_model
+
+        check_model(name)
+    return name
+
+
+def _known(name: str, names: list[str], what: str, option: str) -> str:
+    from dyna_graph.errors import suggestion
+
+    if name not in names:
+        raise _usage(f"{option}: unknown {what} {name!r}; {suggestion(name, names, what='there are')}")
+    return name
+
+
+def _usage(message: str) -> Exception:
+    from dyna_graph.errors import ConfigError, Problem
+
+    return ConfigError([Problem(message)])
+
+
+def _interrupted(message: str) -> typer.Exit:
+    typer.echo(f"Interrupted. {message}; the same command goes on from there.", err=True)
+    return typer.Exit(130)
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["dyna", *sys.argv[1:]])
+
+
+@contextmanager
+def _progress(settings: CollectSettings, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar with rate and time left; what goes wrong is said above it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True, highlight=False)
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=quiet,
+        transient=True,
+    )
+    task: Any = None
+    begun = 0
+
+    def show(progress: Progress) -> None:
+        nonlocal task, begun
+        if task is None:
+            begun = progress.done
+            task = bar.add_task(f"playing {settings.split}", total=progress.total, completed=begun, rate="")
+        seconds = bar.tasks[0].elapsed or 0.0
+        rate = ""
+        if seconds > 1 and progress.done > begun:
+            rate = f"{(progress.done - begun) / seconds:.1f} episodes/s, {progress.steps / seconds:.0f} "
+            "steps/s, "
+            rate += f"{progress.success / progress.done:.0%} solved"
+        bar.update(task, completed=progress.done, rate=rate)
+        report = progress.report
+        if report is not None and report.kind != "done" and not quiet:
+            again = "; trying once more" if report.kind == "crashed" else "; skipped"
+            bar.console.print(
+                f"{report.task.player} on {report.task.game}: {report.reason}{again}", markup=False
+            )
+
+    with bar:
+        yield show
+
+
+def _summary(manifest: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = manifest["counts"]
+    table = Table(title=f"{counts['episodes']} episodes of {counts['games']} games in {out}")
+    table.add_column("behaviour")
+    for name in ("episodes", "solved", "steps", "steps/episode"):
+        table.add_column(name, justify="right")
+    for name, row in counts["by_behaviour"].items():
+        solved = f"{row.get('success', 0) / row['episodes']:.0%}"
+        mean = f"{row['transitions'] / row['episodes']:.1f}"
+        table.add_row(name, str(row["episodes"]), solved, str(row["transitions"]), mean)
+    console = Console(highlight=False)
+    console.print(table)
+    if manifest["mixture"]:
+        console.print(f"frozen mixture {manifest['mixture']['digest']}")
+    for failure in manifest["failed"]:
+        console.print(f"skipped: {failure['player']} on {failure['game']}: {failure['reason']}", markup=False)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,309 @@
+"""Collecting experience: many episodes, many processes, nothing recorded is ever lost.
+
+    dyna collect --split train --games 400 --out data/train --workers 2
+
+The folder explains itself: ``manifest.json`` says with what command, seed, games and mixture it was made, and
+each worker appends trajectories to a file of its own. The same command goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dyna_nodes.experience.lines import read_lines
+from dyna_nodes.nouns import digest_of
+from dyna_training.behaviours import MIXTURE, BehaviourName, mixture, mixture_digest
+from dyna_training.environments.alfworld.splits import SPLITS, Split, games
+from dyna_training.recording import Episode, Recorder, game_key, record_of
+from dyna_training.workers import Report, WorkersFailed, run_tasks
+
+FORMAT: Final = "dyna-collection/1"
+MANIFEST: Final = "manifest.json"
+GENERATED: Final = "generated"
+SplitName = Split | Literal["generated"]
+HOUSEHOLDS_PER_SEED: Final = 1_000_000
+"""Households of the split ``generated`` have the seeds from ``seed`` times this on."""
+FAILURES: Final = 10
+"""So many failed episodes in a row, without one that worked, end a collection."""
+
+
+class CollectError(RuntimeError):
+    """A collection cannot go on; the message says why and what to do."""
+
+
+class CollectSettings(BaseModel):
+    """What is to be collected.
+
+    Attributes:
+        split: Split of the official games, or ``generated``.
+        out: Folder of the collection.
+        games: How many games; 0 is all of the split.
+        skip: How many games of the shuffled split to leave out first, so that two collections share none.
+        behaviours: Who plays; each plays every game.
+        policy: A model that plays, too: ``provider:model``, ``local:base+adapter``.
+        temperature: Of the policy.
+        system_prompt: What the policy is told; None for the one it was trained with, or a description of the
+            tool.
+        repeats: How often each plays a game, with seeds counting up.
+        seed: Seeds the choice of games and all episodes.
+        max_steps: Longest episode.
+        workers: How many processes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: SplitName
+    out: Path
+    games: int = Field(0, ge=0)
+    skip: int = Field(0, ge=0)
+    behaviours: tuple[BehaviourName, ...] = MIXTURE
+    policy: str | None = None
+    temperature: float | None = Field(None, ge=0)
+    system_prompt: str | None = None
+    repeats: int = Field(1, ge=1)
+    seed: int = 0
+    max_steps: int = Field(50, ge=1)
+    workers: int = Field(1, ge=1)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that all episodes of a collection have in common."""
+        fields = {"split", "behaviours", "policy", "temperature", "system_prompt", "seed", "max_steps"}
+        return self.model_dump(mode="json", include=fields)
+
+
+class Progress(NamedTuple):
+    """How far a collection is.
+
+    Attributes:
+        done: Episodes recorded, those of earlier runs included.
+        total: Episodes wanted.
+        steps: Steps recorded in this run.
+        success: Episodes recorded that solved their task.
+        report: What has just become of an episode; None at the start.
+    """
+
+    done: int
+    total: int
+    steps: int
+    success: int
+    report: Report[Episode] | None = None
+
+
+def plan(settings: CollectSettings) -> list[Episode]:
+    """Return the episodes of a collection, in order; the same settings give the same ones.
+
+    Raises:
+        GameFileError: The official games are not there.
+        CollectError: There are fewer games than asked for, or nobody plays.
+    """
+    if settings.split == GENERATED:
+        if settings.games == 0:
+            raise CollectError("say how many households to generate: --games N")
+        first = settings.seed * HOUSEHOLDS_PER_SEED + settings.skip
+        chosen = [f"{GENERATED}:{seed}" for seed in range(first, first + settings.games)]
+    else:
+        files = games(settings.split)
+        random.Random(settings.seed).shuffle(files)
+        wanted = settings.games or len(files) - settings.skip
+        chosen = [str(file) for file in files[settings.skip : settings.skip + wanted]]
+        if len(chosen) < wanted or not chosen:
+            left = f"after --skip {settings.skip} " if settings.skip else ""
+            raise CollectError(
+                f"{settings.split} has {len(files)} games, {left}fewer than the {wanted} asked for"
+            )
+    players: list[str] = [*settings.behaviours, *([settings.policy] if settings.policy else [])]
+    if not players:
+        raise CollectError("nobody plays: name --behaviours or a --policy")
+    seeds = range(settings.seed, settings.seed + settings.repeats)
+    return [Episode(game, player, seed) for game in chosen for seed in seeds for player in players]
+
+
+class Collection:
+    """The folder of a collection.
+
+    Args:
+        settings: What is to be collected.
+        command: The command line, for the manifest.
+
+    Raises:
+        CollectError: The folder holds a collection with other settings, or something else.
+    """
+
+    def __init__(self, settings: CollectSettings, command: str = "") -> None:
+        self.settings = settings
+        self.folder = settings.out
+        self.command = command
+        self.failed: list[dict[str, Any]] = []
+        self.crashes = 0
+        self.started = time.time()
+        self._check()
+        self.recorded = {r.key: r for file in sorted(self.folder.glob("*.jsonl")) for r in _records(file)}
+
+    def _check(self) -> None:
+        file = self.folder / MANIFEST
+        if not file.exists():
+            if self.folder.is_dir() and any(self.folder.glob("*.jsonl")):
+                raise CollectError(
+                    f"{self.folder} holds trajectories and no {MANIFEST}; choose another folder with --out"
+                )
+            return
+        try:
+            earlier = json.loads(file.read_text(encoding="utf-8"))
+            settings = earlier["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CollectError(
+                f"{file} cannot be read ({error}); restore or delete it, or choose another folder"
+            ) from error
+        for key, value in self.settings.identity().items():
+            if settings.get(key) != value:
+                raise CollectError(
+                    f"{self.folder} holds a collection with {key} {settings.get(key)!r}, not {value!r}; "
+                    "go on with the same settings, or choose another folder with --out"
+                )
+
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers of episodes, transitions and outcomes, in all and by behaviour."""
+        records = list(self.recorded.values())
+        by: dict[str, Counter[str]] = {}
+        for record in records:
+            counter = by.setdefault(record.policy, Counter())
+            counter.update({"episodes": 1, "transitions": record.steps, record.outcome: 1})
+        return {
+            "episodes": len(records),
+            "transitions": sum(r.steps for r in records),
+            "success": sum(r.outcome == "success" for r in records),
+            "games": len({r.game for r in records}),
+            "by_behaviour": {name: dict(counter) for name, counter in sorted(by.items())},
+        }
+
+    def write_manifest(self, episodes: Sequence[Episode]) -> dict[str, Any]:
+        """Write the manifest and return it."""
+        keys = [game_key(e.game) for e in episodes]
+        left = [e for e in episodes if e.key not in self.recorded]
+        frozen = self.settings.behaviours == MIXTURE and self.settings.policy is None
+        manifest = {
+            "format": FORMAT,
+            "command": self.command,
+            "complete": not left,
+            "settings": self.settings.model_dump(mode="json"),
+            "episodes": len(episodes),
+            "games": {"number": len(set(keys)), "digest": digest_of(sorted(set(keys)))[:16]},
+            "mixture": {**mixture(), "digest": mixture_digest()} if frozen else None,
+            "counts": self.counts(),
+            "failed": self.failed,
+            "crashes": self.crashes,
+            "seconds": round(time.time() - self.started, 1),
+            "versions": {"python": platform.python_version(), "dyna-graph": version("dyna-graph")},
+        }
+        partial = self.folder / f".{MANIFEST}.partial"
+        partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, self.folder / MANIFEST)
+        return manifest
+
+    def finished(self, worker: int, episode: Episode) -> Any:
+        """Return the record of an episode that a worker may have written before it died."""
+        file = self.folder / f"worker-{worker}.jsonl"
+        return next((r for r in _records(file) if r.key == episode.key), None) if file.exists() else None
+
+
+def collect(
+    settings: CollectSettings, *, command: str = "", on_progress: Callable[[Progress], None] = lambda _: None
+) -> dict[str, Any]:
+    """Collect, or go on with a collection.
+
+    Args:
+        settings: What to collect.
+        command: The command line, for the manifest.
+        on_progress: Called at the start and after every episode.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        GameFileError: The official games are not there. One corrupt file is reported in the manifest instead.
+        CollectError: Nothing can be recorded any more, or the folder belongs to other settings.
+        KeyboardInterrupt: Ctrl-C; what was recorded is kept, and the same call goes on.
+    """
+    episodes = plan(settings)
+    collection = Collection(settings, command)
+    try:
+        collection.folder.mkdir(parents=True, exist_ok=True)
+        collection.write_manifest(episodes)
+    except OSError as error:
+        raise CollectError(f"cannot write to {collection.folder}: {error.strerror or error}") from error
+    wanted = {e.key for e in episodes}
+    done = sum(key in wanted for key in collection.recorded)
+    success = sum(r.outcome == "success" for k, r in collection.recorded.items() if k in wanted)
+    steps = in_a_row = 0
+    on_progress(Progress(done, len(episodes), steps, success))
+    reports = run_tasks(
+        _shared_out(episodes, collection, settings.workers),
+        Recorder,
+        (settings.model_dump(mode="json"),),
+        finished=collection.finished,
+    )
+    try:
+        for report in reports:
+            if report.kind == "done":
+                record = report.result
+                collection.recorded[record.key] = record
+                done, steps, in_a_row = done + 1, steps + record.steps, 0
+                success += record.outcome == "success"
+            elif report.kind == "crashed":
+                collection.crashes += 1
+            else:
+                in_a_row += 1
+                collection.failed.append({**report.task._asdict(), "reason": report.reason})
+            on_progress(Progress(done, len(episodes), steps, success, report))
+            if in_a_row >= FAILURES:
+                raise CollectError(f"{FAILURES} episodes in a row failed, the last because: {report.reason}")
+    except WorkersFailed as error:
+        raise CollectError(f"{error}\n{done} of {len(episodes)} episodes are recorded") from error
+    finally:
+        reports.close()
+        # Workers finish what they are at when they are stopped, so the files know more than the reports.
+        collection.recorded |= {
+            r.key: r for f in sorted(collection.folder.glob("*.jsonl")) for r in _records(f)
+        }
+        manifest = collection.write_manifest(episodes)
+    return manifest
+
+
+def _shared_out(episodes: Sequence[Episode], collection: Collection, workers: int) -> list[list[Episode]]:
+    """Return what each worker has left to play: whole games, the same ones however often it was stopped."""
+    numbers = {game: i for i, game in enumerate(dict.fromkeys(e.game for e in episodes))}
+    own: list[list[Episode]] = [[] for _ in range(workers)]
+    for episode in episodes:
+        if episode.key not in collection.recorded:
+            own[numbers[episode.game] % workers].append(episode)
+    return own
+
+
+def _records(file: Path) -> Iterator[Any]:
+    """Yield what is known of each whole trajectory in a file, without building it."""
+    for line in read_lines(file):
+        if line.whole:
+            record = record_of(line.raw)
+            if record is not None:
+                yield record
+
+
+def split_names() -> list[str]:
+    """Return the names of the splits that can be collected from."""
+    return [*SPLITS, GENERATED]
+
+
+def behaviour_names() -> list[str]:
+    """Return the names of the behaviours."""
+    return list(get_args(BehaviourName))
