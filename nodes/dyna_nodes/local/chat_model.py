@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -22,12 +23,13 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from dyna_nodes.codec import ToolFormat
+from dyna_nodes.local.asking import SETTINGS, Asked, ask
 from dyna_nodes.local.base import SMOLLM2, LocalModelError
 from dyna_nodes.local.engine import Engine, get_engine
-from dyna_nodes.local.reply import PROVIDER, Asked, ReplyStream, chat_result, last_chunk, opening, structured
-from dyna_nodes.local.request import Request, Token
+from dyna_nodes.local.reply import PROVIDER, ReplyStream, chat_result, last_chunk, structured
+from dyna_nodes.local.request import Token
+from dyna_nodes.nouns import digest_of
 
-_SETTINGS = ("temperature", "top_p", "max_tokens", "n", "seed", "logprobs", "top_logprobs", "tool_format")
 _MOST_THREADS = 64
 
 
@@ -53,7 +55,10 @@ class LocalChatModel(BaseChatModel):
         max_tokens: Most tokens of an answer.
         n: Generations per call; only `generate` and `agenerate` return more than the first.
         stop: Strings that end an answer; they are cut off.
-        seed: Makes sampling reproducible.
+        seed: Makes sampling reproducible. Each prompt draws its own random numbers from it, so that an agent
+            does not repeat the same dice at every turn.
+        timeout: Most seconds for an answer, waiting for other requests included; then it is a TimeoutError.
+        streaming: Answer `invoke` through the streaming path, so that callbacks see tokens.
         logprobs: Put token ids and log-probabilities into ``response_metadata["logprobs"]["content"]``.
         top_logprobs: With ``logprobs``, also the most probable tokens at each position.
 
@@ -82,6 +87,8 @@ class LocalChatModel(BaseChatModel):
     n: int = Field(default=1, ge=1)
     stop: list[str] = Field(default_factory=list)
     seed: int | None = None
+    timeout: float | None = Field(default=None, gt=0)
+    streaming: bool = False
     logprobs: bool = False
     top_logprobs: int = Field(default=0, ge=0)
 
@@ -91,13 +98,13 @@ class LocalChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        fields = ("base", "adapter", "dtype", "tool_format", *_SETTINGS[:5], "stop")
+        fields = ("base", "adapter", "dtype", "tool_format", *SETTINGS[:5], "stop")
         return {name: getattr(self, name) for name in fields}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(
             ls_provider=PROVIDER,
-            ls_model_name=self._name,
+            ls_model_name=kwargs.get("model", self._name),
             ls_model_type="chat",
             ls_temperature=kwargs.get("temperature", self.temperature),
             ls_max_tokens=kwargs.get("max_tokens", self.max_tokens),
@@ -168,12 +175,10 @@ class LocalChatModel(BaseChatModel):
         Args:
             schema: A pydantic class, a TypedDict or a JSON schema.
             include_raw: Return ``{"raw", "parsed", "parsing_error"}``.
-            kwargs: Settings for the call; ``method`` may only be ``function_calling``.
+            kwargs: Settings for the call; ``method`` and ``strict`` are accepted and make no difference.
         """
-        method = kwargs.pop("method", "function_calling")
-        if method != "function_calling":
-            raise ValueError(f"method {method!r} is not supported, only 'function_calling'")
         kwargs.pop("strict", None)
+        method = kwargs.pop("method", "function_calling")
         name = convert_to_openai_tool(schema)["function"]["name"]
         asked = {"kwargs": {"method": method}, "schema": schema}
         model = self.bind_tools(
@@ -187,46 +192,11 @@ class LocalChatModel(BaseChatModel):
     # Asking
 
     def _ask(
-        self,
-        engine: Engine,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        tools: Sequence[dict[str, Any]] = (),
-        tool_choice: str | dict[str, Any] | bool | None = None,
-        stream: bool | None = None,
-        **settings: Any,
+        self, engine: Engine, messages: list[BaseMessage], stop: list[str] | None, **kwargs: Any
     ) -> Asked:
-        """Turn a conversation into a request."""
-        unknown = sorted(set(settings) - set(_SETTINGS))
-        if unknown:
-            raise TypeError(
-                f"unknown setting {unknown[0]!r}; a call takes stop, tools, {', '.join(_SETTINGS)}"
-            )
-        use = {name: getattr(self, name) for name in _SETTINGS} | settings
-        codec, tool_format = engine.chat_codec, use["tool_format"]
-        prefix = codec.encode(messages, tools=tools, tool_format=tool_format).ids
-        begin = opening(tools, tool_choice, tool_format)
-        given = codec.text(begin.text)
-        room = engine.context_length - len(prefix) - len(given)
-        if room < 1:
-            raise ValueError(
-                f"the conversation has {len(prefix)} tokens and {self._name} reads {engine.context_length}: "
-                "shorten it, or use a model with a longer context"
-            )
-        request = Request(
-            prefix,
-            [given] * use["n"],
-            max_new_tokens=min(use["max_tokens"], room),
-            temperature=use["temperature"],
-            top_p=use["top_p"],
-            stop=[*(self.stop if stop is None else stop), *begin.stop],
-            seed=use["seed"],
-            logprobs=use["logprobs"],
-            top_logprobs=use["top_logprobs"] if use["logprobs"] else 0,
-            adapter=self._adapter_name,
-        )
-        names = [] if tool_choice == "none" else [t["function"]["name"] for t in tools]
-        return Asked(request, begin.text, names, tool_format, engine.tokenizer, self._name)
+        defaults = {name: getattr(self, name) for name in SETTINGS}
+        stops = self.stop if stop is None else stop
+        return ask(engine, self._name, self._adapter_name, messages, stops, defaults, **kwargs)
 
     async def _aload(self) -> Engine:
         """Return the engine; weights are loaded off the event loop."""
@@ -241,7 +211,7 @@ class LocalChatModel(BaseChatModel):
     ) -> ChatResult:
         engine = self.load()
         asked = self._ask(engine, messages, stop, **kwargs)
-        return chat_result(asked, engine.generate([asked.request])[0])
+        return chat_result(asked, engine.generate([asked.request], timeout=asked.timeout)[0])
 
     async def _agenerate(
         self,
@@ -252,7 +222,8 @@ class LocalChatModel(BaseChatModel):
     ) -> ChatResult:
         engine = await self._aload()
         asked = self._ask(engine, messages, stop, **kwargs)
-        return chat_result(asked, (await engine.agenerate([asked.request]))[0])
+        [result] = await engine.agenerate([asked.request], timeout=asked.timeout)
+        return chat_result(asked, result)
 
     def _stream(
         self,
@@ -268,8 +239,9 @@ class LocalChatModel(BaseChatModel):
         future = engine.submit(request)
         future.add_done_callback(lambda _: tokens.put(None))
         reply = ReplyStream(asked)
+        end = None if asked.timeout is None else time.monotonic() + asked.timeout
         try:
-            while (token := tokens.get()) is not None:
+            while (token := _next(tokens, asked, end)) is not None:
                 if (chunk := reply.push(token)) is not None:
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -301,8 +273,13 @@ class LocalChatModel(BaseChatModel):
         future = engine.submit(request)
         future.add_done_callback(lambda _: put(None))
         reply = ReplyStream(asked)
+        end = None if asked.timeout is None else loop.time() + asked.timeout
         try:
-            while (token := await tokens.get()) is not None:
+            while True:
+                async with asyncio.timeout_at(end):
+                    token = await tokens.get()
+                if token is None:
+                    break
                 if (chunk := reply.push(token)) is not None:
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -349,9 +326,21 @@ class LocalChatModel(BaseChatModel):
         return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
 
+def _next(tokens: SimpleQueue[Token | None], asked: Asked, end: float | None) -> Token | None:
+    """Return the next token of a stream, None after the last."""
+    try:
+        return tokens.get(timeout=None if end is None else max(0, end - time.monotonic()))
+    except Empty:
+        raise TimeoutError(f"no complete answer within {asked.timeout} seconds") from None
+
+
 def _only_one(asked: Asked) -> Asked:
     if len(asked.request.branches) > 1:
         raise ValueError(
             f"n={len(asked.request.branches)}: a stream has one generation; use generate or agenerate"
         )
     return asked
+
+
+def _seed(seed: int | None, prompt: Sequence[int]) -> int | None:
+    return None if seed is None else int(digest_of(seed, prompt)[:12], 16)

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -100,27 +101,44 @@ class Engine:
         """
         return self._submit([request])[0]
 
-    def generate(self, requests: Sequence[Request]) -> list[Result]:
+    def generate(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Result]:
         """Run requests together and wait for them.
 
-        If one fails, or the wait is interrupted (Ctrl-C), the others are cancelled. Raises what `submit`
-        does.
+        If one fails, or the wait is interrupted (Ctrl-C), the others are cancelled.
+
+        Args:
+            requests: The requests.
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: They were not answered in time; they are cancelled.
+            ValueError: As `submit`.
+            LocalModelError: As `submit`.
         """
         futures = self._submit(requests)
+        end = None if timeout is None else time.monotonic() + timeout
         try:
-            return [future.result() for future in futures]
+            return [f.result(None if end is None else max(0, end - time.monotonic())) for f in futures]
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {timeout} seconds") from None
         finally:
             for future in futures:
                 future.cancel()
 
-    async def agenerate(self, requests: Sequence[Request]) -> list[Result]:
+    async def agenerate(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Result]:
         """Run requests together and await them; cancelling the task cancels them.
 
-        Raises what `submit` does.
+        Takes and raises what `generate` does.
         """
         futures = self._submit(requests)
+        limit = asyncio.timeout(timeout)
         try:
-            return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+            async with limit:
+                return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"no answer within {timeout} seconds") from None
         finally:
             for future in futures:
                 future.cancel()

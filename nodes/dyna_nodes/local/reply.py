@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -20,71 +19,12 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from dyna_nodes.codec import ParsedReply, ToolFormat, parse_reply
-from dyna_nodes.local.request import Branch, Request, Result, Token
+from dyna_nodes.codec import ParsedReply, parse_reply
+from dyna_nodes.local.asking import TAG, Asked
+from dyna_nodes.local.request import Branch, Result, Token
 from dyna_nodes.local.text import decode
-from dyna_nodes.nouns import COMMAND_TOOL
 
 PROVIDER = "dyna-local"
-_TAG = "<tool_call>"
-
-
-class Opening(NamedTuple):
-    """How an answer is made to begin, and what then also ends it."""
-
-    text: str
-    stop: tuple[str, ...] = ()
-
-
-class Asked(NamedTuple):
-    """A request and what is needed to read the answer.
-
-    Attributes:
-        request: For the engine.
-        begin: Text that the answer was made to begin with.
-        tools: Names of the tools whose calls are read; empty: the answer is text.
-        tool_format: How calls are written.
-        tokenizer: For the texts of single tokens.
-        model: Name of the model in the metadata.
-    """
-
-    request: Request
-    begin: str
-    tools: Sequence[str]
-    tool_format: ToolFormat
-    tokenizer: Any
-    model: str
-
-
-def opening(
-    tools: Sequence[dict[str, Any]], choice: str | dict[str, Any] | bool | None, tool_format: ToolFormat
-) -> Opening:
-    """Return how an answer must begin so that the choice of tools is kept to.
-
-    Args:
-        tools: OpenAI tool schemas.
-        choice: ``auto``, ``none``, ``any``, ``required``, the name of a tool, True for any, or OpenAI's
-            dictionary.
-        tool_format: How calls are written.
-
-    Raises:
-        ValueError: The choice is none of these.
-    """
-    names = [t["function"]["name"] for t in tools]
-    if isinstance(choice, dict):
-        choice = choice.get("function", choice).get("name")
-    if choice in (None, False, "auto", "none"):
-        return Opening("")
-    if not names:
-        raise ValueError(f"tool_choice is {choice!r}, but no tools are bound")
-    name = names[0] if choice in (True, "any", "required") and len(names) == 1 else choice
-    if name in (True, "any", "required"):
-        return Opening(f"{_TAG}\n", ("</tool_call>",)) if tool_format == "template" else Opening(">")
-    if name not in names:
-        raise ValueError(f"tool_choice is {choice!r}; the tools are: {', '.join(names)}")
-    if tool_format == "template":
-        return Opening(f'{_TAG}\n{{"name": {json.dumps(name)}, "arguments":', ("</tool_call>",))
-    return Opening(">" if name == COMMAND_TOOL else f"> {name}(")
 
 
 def chat_result(asked: Asked, result: Result) -> ChatResult:
@@ -192,8 +132,8 @@ def _certain(text: str, asked: Asked) -> str:
     if not asked.tools:
         return text
     if asked.tool_format == "template":
-        for size in range(len(_TAG) - 1, 0, -1):
-            if text.endswith(_TAG[:size]):
+        for size in range(len(TAG) - 1, 0, -1):
+            if text.endswith(TAG[:size]):
                 text = text[:-size]
                 break
     return _read(asked, text).thought

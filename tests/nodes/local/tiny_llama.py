@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from dyna_nodes.codec import Encoded
 from dyna_nodes.local.base import Base, fingerprint
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -63,3 +64,22 @@ def save_adapter(folder: Path, base: Base, seed: int, **settings: object) -> Pat
             torch.nn.init.normal_(weight, std=0.1)
     wrapped.save_pretrained(str(folder))
     return folder
+
+
+def teach(conversations: list[Encoded], steps: int = 400) -> LlamaForCausalLM:
+    """Train a tiny Llama until it answers these conversations by heart."""
+    model = tiny_model(hidden=96).train().requires_grad_(True)
+    longest = max(len(c.ids) for c in conversations)
+    ids = torch.tensor([c.ids + [0] * (longest - len(c.ids)) for c in conversations])
+    wanted = torch.tensor([c.targets + [0] * (longest - len(c.ids)) for c in conversations]).bool()
+    labels = ids.masked_fill(~wanted, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        loss = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).loss
+        if loss.item() < 0.004:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05, f"not learned: {loss.item()}"
+    return model.eval().requires_grad_(False)
