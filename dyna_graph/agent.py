@@ -18,6 +18,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from dyna_nodes.act import ActNode
+from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.core import DynaCore
 from dyna_nodes.critique import CritiqueNode
 from dyna_nodes.experience import ExperienceLog
@@ -68,7 +69,7 @@ def create_dyna_agent(
     on_failure: Policy = "block",
     max_blocks: int = 3,
     max_steps: int = 50,
-    discount: float = 0.95,
+    discount: float = DISCOUNT,
     verdict_ttl: float | None = None,
     world_model_timeout: float | None = None,
     critic_timeout: float | None = None,

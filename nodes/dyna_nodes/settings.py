@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Noun
 
 Mode = Literal["enforce", "advise", "shadow"]
@@ -75,7 +76,7 @@ class LoopSettings(Noun):
     on_failure: Policy = "block"
     max_blocks: int = Field(default=3, ge=1)
     max_steps: int = Field(default=50, ge=1)
-    discount: float = Field(default=0.95, gt=0, le=1)
+    discount: float = Field(default=DISCOUNT, gt=0, le=1)
     verdict_ttl: float | None = Field(default=None, gt=0)
     world_model_timeout: float | None = Field(default=None, gt=0)
     critic_timeout: float | None = Field(default=None, gt=0)
