@@ -24,6 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from dyna_graph.errors import ModelError, suggestion
 from dyna_graph.models import LOCAL, parse_model
 from dyna_graph.plugins import WORLD_MODELS, plugin_names
+from dyna_nodes.codec.world_model import DISCOUNT
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0)]
@@ -214,7 +215,7 @@ class SimulateSettings(Settings):
     """How many responses the policy proposes per turn; the best one is taken."""
     horizon: Count = 1
     """How many steps deep each proposed action is imagined."""
-    discount: Discount = 0.95
+    discount: Discount = DISCOUNT
     """Factor per imagined step, in (0, 1]."""
     world_model_timeout: Seconds | None = None
     """Seconds that all predictions of one depth may take; missing ones then count as failed."""

@@ -110,7 +110,7 @@ def attention_mask(branch: torch.Tensor, document: torch.Tensor) -> torch.Tensor
     return (causal[None] & same_document & visible)[:, None]
 
 
-class SftTrainer(Trainer):
+class SftTrainer(Trainer):  # type: ignore[misc]
     """`transformers.Trainer` whose loss is the mean cross-entropy over the target tokens of a packed row."""
 
     def compute_loss(

@@ -29,7 +29,7 @@ from dyna_nodes.local import LocalChatModel
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.protocols import Critic, WorldModel
 from dyna_nodes.world_models import ShuffledWorldModel, TrainedWorldModel
-from dyna_training.environments.alfworld.engine import NOTHING_HAPPENS
+from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 from dyna_training.environments.alfworld.splits import Split, games
 from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCritic, RandomCritic
 from dyna_training.evaluation.world_model import Progress, no_progress
@@ -192,7 +192,7 @@ async def play(graph: DynaGraph, tool: EnvironmentTool, game: Path, about: Mappi
     thread = digest_of(about["key"])
     config: Any = {"configurable": {"thread_id": thread}, "callbacks": [counter]}
     message = task_message(tool, seed=0, options={"game": str(game)})
-    tally = dict.fromkeys(("steps", "invalid", "overruled", "model_tokens"), 0)
+    tally: dict[str, Any] = dict.fromkeys(("steps", "invalid", "overruled", "model_tokens"), 0)
     success, ended, began = False, "", time.monotonic()
     async for event in graph.astream({"messages": [message]}, config, stream_mode="custom"):
         if isinstance(event, SimulateEvent):
