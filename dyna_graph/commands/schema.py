@@ -15,19 +15,20 @@ def schema(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write; the screen when left out.")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A table of all keys instead.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables of all keys instead; a page keeps what it says before.")
+    ] = False,
 ) -> None:
     """Write the JSON schema of dyna.yaml, by which editors complete and check it."""
     from dyna_graph.config import schema_text
+    from dyna_graph.config.reference import in_page, reference_text
 
-    text = schema_text()
-    if markdown:
-        from dyna_graph.config.reference import reference_text
-
-        text = reference_text()
+    text = reference_text() if markdown else schema_text()
     if out is None:
         typer.echo(text, nl=False)
         return
+    if markdown and out.is_file():
+        text = in_page(out.read_text(encoding="utf-8"), text)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {out}")

@@ -131,21 +131,23 @@ def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
     if name.provider != LOCAL:
         message = f"write local:base+adapter, not {settings.model.name!r}"
         raise config.problem(f"a trained world model runs in this process: {message}", *where)
-    refused = sorted(set(settings.model.keywords()) - {"dtype", "device"})
+    options = settings.model.keywords()
+    refused = sorted(set(options) - {"dtype", "device", "merge"})
     if refused:
-        message = f"takes no {refused[0]}; its model has the options dtype and device only"
+        message = f"takes no {refused[0]}; its model has the options dtype, device and merge only"
         raise config.problem(f"a trained world model {message}", *where)
     try:
         check_model(settings.model.name, folder=config.folder)
         from dyna_nodes.local import get_engine
         from dyna_nodes.world_models import TrainedWorldModel
 
-        engine = get_engine(find_base(name.model, config.folder), **settings.model.options)
+        merge = bool(options.pop("merge", True))
+        engine = get_engine(find_base(name.model, config.folder), **options)
         adapter = None
         if name.adapter is not None:
             folder = find_adapter(name.adapter, config.folder)
             adapter = str(folder)
-            engine.load_adapter(adapter, folder)
+            engine.load_adapter(adapter, folder, merge=merge)
     except (DynaError, ValueError) as error:
         raise config.problem(str(error), *where) from error
     given = {"context": settings.context, "name": settings.model.name, **given}

@@ -29,6 +29,12 @@ def reference_text() -> str:
     return "\n\n".join(tables) + "\n"
 
 
+def in_page(page: str, tables: str) -> str:
+    """Return a page with its tables replaced; what stands before them stays."""
+    before, mark, _ = page.partition(BEGIN)
+    return f"{before}{mark}\n{tables}" if mark else tables
+
+
 def _title(name: str, key: str) -> str:
     critic = name.removesuffix("CriticSettings")
     return f"`critic: {critic.lower()}`" if critic != name else f"`{key}`"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dyna_graph.config import SCHEMA_FILE, ConfigError, DynaConfig, schema_text
-from dyna_graph.config.reference import BEGIN, reference_text
+from dyna_graph.config.reference import BEGIN, in_page, reference_text
 from dyna_graph.config.source import escaped, parse_source, write_yaml
 from dyna_graph.config.starter import STARTER
 from dyna_nodes.settings import LoopSettings
@@ -241,8 +241,9 @@ def test_a_dictionary_has_errors_without_lines() -> None:
 
 def test_the_reference_page_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "configuration.md"
-    made = page.read_text(encoding="utf-8").partition(BEGIN)[2].strip()
-    assert made == reference_text().strip(), f"replace the tables of {page} by: dyna schema --markdown"
+    text = page.read_text(encoding="utf-8")
+    assert BEGIN in text
+    assert text == in_page(text, reference_text()), f"run: dyna schema --markdown --out {page}"
 
 
 def test_the_examples_of_the_reference_page_are_valid(tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ ERRORS = {
     ),
     "trained model with a temperature": (
         "world_model:\n  kind: trained\n  model: {name: local:smollm2, temperature: 1}\n",
-        "dyna.yaml:4: a trained world model takes no temperature; its model has the options dtype and device "
-        "only",
+        "dyna.yaml:4: a trained world model takes no temperature; its model has the options dtype, "
+        "device and merge only",
     ),
     "model of a judge": (
         "critic:\n  - critic: judge\n    model: opnai:x\n",
