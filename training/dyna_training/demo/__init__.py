@@ -1,0 +1,1 @@
+"""The demo: an agent plays household games without and with its world model, live and verified."""
