@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types docs bench equality train clean
+.PHONY: help install demo test check lint types bench equality adapters clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,10 +42,22 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+equality: $(STAMP) ## compare the ALFWorld engine with the alfworld package (slow; installs it in .venv-engines)
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/python -m pip install --quiet -c constraints.txt torch
+	.venv-engines/bin/python -m pip install --quiet alfworld==0.4.2 textworld==1.7.0
+	$(BIN)/python -m dyna_training.environments.alfworld.equality --games 200 --steps 40 --seed 0 --python .venv-engines/bin/python
+
 bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/lookahead.py
 	$(BIN)/python benchmarks/alfworld_engine.py
+
+adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs ALFWORLD_DATA)
+	$(BIN)/dyna collect --split train --games 380 --seed 0 --out data/world-model --workers 2
+	$(BIN)/dyna collect --split train --games 380 --skip 380 --behaviours noisy --seed 0 --out data/policy --workers 2
+	$(BIN)/dyna train world-model --config alfworld-world-model
+	$(BIN)/dyna train policy --config alfworld-policy
 
 clean: ## remove what was installed and cached
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

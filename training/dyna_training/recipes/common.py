@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +18,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from dyna_nodes.codec import Example
-from dyna_nodes.local.base import Base, load_base, write_fingerprint
+from dyna_nodes.local.base import FINGERPRINT_FILE, Base, load_base, write_fingerprint
 from dyna_nodes.nouns import digest_of
 from dyna_training import attention
+from dyna_training.recipes.loss import plot_loss
 from dyna_training.sft import ExampleDataset, SftTrainer, pack
 
 PACKAGES = ("dyna-graph", "torch", "transformers", "peft", "accelerate")
@@ -81,6 +83,11 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         """Ask for a checkpoint and the end."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # One process must not stop an update before the others, which would wait for it for ever.
+            flag = torch.tensor(int(self.stopped), device=args.device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+            self.stopped = bool(flag.item())
         if self.stopped:
             control.should_save = True
             control.should_training_stop = True
@@ -88,10 +95,13 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals over for the time of the training; a second one interrupts at once."""
+        """Take the signals over for the time of the training; a second Ctrl-C interrupts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
 
         def stop(number: int, _: Any) -> None:
-            if self.stopped:
+            if self.stopped and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.stopped = True
 
@@ -108,6 +118,9 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
 
     Returns:
         The base, and the model to train: a peft model, or the base's own for ``method: full``.
+
+    Raises:
+        ValueError: The base cannot be loaded, or ``adapter`` was trained on another one.
     """
     torch.manual_seed(settings.seed)
     base = load_base(settings.base, dtype=settings.dtype, device="cpu")
@@ -116,6 +129,7 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
     if settings.method == "full":
         return base, base.model.train().requires_grad_(True)
     if settings.adapter is not None:
+        _refuse_other_base(settings.adapter, base)
         return base, PeftModel.from_pretrained(base.model, str(settings.adapter), is_trainable=True)
     config = LoraConfig(
         r=settings.rank,
@@ -132,19 +146,24 @@ def fit(
 ) -> dict[str, Any]:
     """Train, or go on where the last checkpoint in ``out`` stands, and save adapter, card and metrics.
 
+    A run that is finished is not run again: its metrics are returned as they are.
+
     Returns:
         The metrics, also written to ``metrics.json``.
 
     Raises:
         KeyboardInterrupt: Stopped by a signal; a checkpoint was written, the same command goes on from it.
-        ValueError: There is nothing to train on.
+        ValueError: There is nothing to train on, or ``out`` holds a run with other settings or data.
     """
     out = settings.out
-    out.mkdir(parents=True, exist_ok=True)
     dataset = ExampleDataset(examples, settings.max_tokens)
     configuration = {"recipe": recipe, **settings.model_dump(mode="json")}
-    (out / "configuration.json").write_text(json.dumps(configuration, indent=1) + "\n", encoding="utf-8")
+    digest = digest_of([e.ids for e in dataset.examples])
+    finished = begin(out, {**configuration, "data_digest": digest})
+    if finished is not None:
+        return finished
     stopper = StopOnSignal()
+    updates = math.ceil(settings.epochs * len(dataset) / (settings.rows * settings.accumulate))
     trainer = SftTrainer(
         model=model,
         args=TrainingArguments(
@@ -157,7 +176,7 @@ def fit(
             warmup_steps=settings.warmup,
             weight_decay=settings.weight_decay,
             max_grad_norm=1.0,
-            logging_steps=10,
+            logging_steps=min(10, max(1, updates // 20)),
             save_steps=settings.save_steps,
             save_total_limit=2,
             seed=settings.seed,
@@ -172,33 +191,83 @@ def fit(
         callbacks=[Progress(out), stopper],
     )
     start = time.monotonic()
-    checkpoints = out / "checkpoints"
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     with stopper.listening():
-        result = trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=last_checkpoint(out))
     if stopper.stopped:
-        raise KeyboardInterrupt(
-            f"stopped at update {trainer.state.global_step}; run the same command to go on"
-        )
+        raise KeyboardInterrupt(f"stopped at update {trainer.state.global_step} of {trainer.state.max_steps}")
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    last = losses[-max(1, len(losses) // 10) :]
     metrics = {
         "recipe": recipe,
-        "loss": result.training_loss,
+        "loss": sum(losses) / len(losses),
+        "final_loss": sum(last) / len(last),
         "updates": trainer.state.global_step,
         "seconds": round(time.monotonic() - start, 1),
         "examples": len(dataset),
         "left_out": dataset.skipped,
         "tokens": dataset.tokens,
         "target_tokens": dataset.targets,
-        "data_digest": digest_of([e.ids for e in dataset.examples]),
+        "data_digest": digest,
         "hardware": torch.cuda.get_device_name()
         if torch.cuda.is_available()
         else f"CPU {platform.machine()}",
         "threads": torch.get_num_threads(),
+        "processes": trainer.accelerator.num_processes,
         "versions": {name: version(name) for name in PACKAGES},
     }
     if trainer.is_world_process_zero():
         save(settings, base, model, metrics, configuration)
     return metrics
+
+
+def begin(out: Path, configuration: dict[str, Any]) -> dict[str, Any] | None:
+    """Write the configuration of a run; refuse a folder in which another run stands.
+
+    Returns:
+        The metrics, where the folder holds this very run and it is finished.
+
+    Raises:
+        ValueError: The folder holds a run with other settings or data.
+    """
+    file = out / "configuration.json"
+    if last_checkpoint(out) is not None and file.is_file():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        free = ("out", "save_steps")
+        for key in (k for k in configuration if k in earlier and k not in free):
+            if earlier[key] != configuration[key]:
+                raise ValueError(
+                    f"{out} holds a run with {key} {earlier[key]!r}, not {configuration[key]!r}: go on with "
+                    "the same settings, or choose another folder with --out"
+                )
+        if (out / "metrics.json").is_file():
+            metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+            return metrics
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(configuration, indent=1) + "\n", encoding="utf-8")
+    return None
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """Return the folder of the newest whole checkpoint of a run; None where there is none."""
+    folder = out / "checkpoints"
+    if not folder.is_dir():
+        return None
+    # The trainer's state is written last: a checkpoint without it belongs to a run that was killed.
+    whole = [f.parent for f in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda f: int(f.name.rpartition("-")[2]))) if whole else None
+
+
+def _refuse_other_base(adapter: Path, base: Base) -> None:
+    file = adapter / FINGERPRINT_FILE
+    if not (adapter / "adapter_config.json").is_file():
+        raise ValueError(f"{adapter} holds no adapter: adapter_config.json is missing")
+    made_for = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if made_for and made_for.get("fingerprint") != base.fingerprint:
+        raise ValueError(
+            f"the adapter in {adapter} was trained on {made_for.get('base')} "
+            f"({made_for.get('fingerprint')}), "
+            f"not on {base.name} ({base.fingerprint}); name its own base, or train a fresh adapter"
+        )
 
 
 def save(
@@ -215,6 +284,7 @@ def save(
         base.tokenizer.save_pretrained(str(folder))
     else:
         write_fingerprint(folder, base)
+    plot_loss(settings.out / "progress.jsonl", settings.out / "loss.png")
     (settings.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card(metrics, configuration), encoding="utf-8")
 
