@@ -172,7 +172,7 @@ def find_adapter(name: str, folder: Folder = None) -> Path:
     shipped = shipped_adapters()
     if name in shipped:
         return shipped[name]
-    known = f"; {suggestion(name, shipped)}" if shipped else ", and no adapter of this name is installed"
+    known = f"; installed are: {', '.join(sorted(shipped))}" if shipped else " and no adapter is installed"
     raise ModelError(f"no adapter {name!r}: there is no such folder{known}")
 
 

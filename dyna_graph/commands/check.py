@@ -1,4 +1,4 @@
-"""Check a dyna.yaml: say what is wrong with it, or what it means with all defaults filled in."""
+"""Say what is wrong with a dyna.yaml, or all that it means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="The file to check.")] = Path("dyna.yaml"),
     json_: Annotated[bool, typer.Option("--json", help="Print JSON: the settings, or the problems.")] = False,
 ) -> None:
-    """Check a dyna.yaml: say what is wrong with it, or what it means with all defaults filled in.
+    """Say what is wrong with a dyna.yaml, or all that it means.
 
     Exit code 2 when something is wrong. No model is loaded or asked. What comes from an
     environment variable is shown by the variable's name.

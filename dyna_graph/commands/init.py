@@ -1,4 +1,4 @@
-"""Write a commented starter dyna.yaml, with its schema for editors beside it."""
+"""Write a commented starter dyna.yaml, and its schema for editors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def init(
     file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("dyna.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented starter dyna.yaml, with its schema for editors beside it."""
+    """Write a commented starter dyna.yaml, and its schema for editors."""
     from dyna_graph.config import SCHEMA_FILE, schema_line, schema_text
     from dyna_graph.config.starter import STARTER
 

@@ -1,4 +1,4 @@
-"""Write the JSON schema of dyna.yaml, by which editors complete and check it."""
+"""Write the JSON schema of dyna.yaml, for editors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def schema(
         bool, typer.Option("--markdown", help="Tables of all keys instead; a page keeps what it says before.")
     ] = False,
 ) -> None:
-    """Write the JSON schema of dyna.yaml, by which editors complete and check it."""
+    """Write the JSON schema of dyna.yaml, for editors."""
     from dyna_graph.config import schema_text
     from dyna_graph.config.reference import in_page, reference_text
 

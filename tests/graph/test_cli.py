@@ -212,8 +212,7 @@ def test_check_finds_models_that_lead_nowhere(folder: Path, monkeypatch: pytest.
     assert code == 2
     assert err.splitlines() == [
         "dyna.yaml:1: unknown provider 'opnai' in model 'opnai:x'; did you mean 'openai'?",
-        "dyna.yaml:2: no adapter 'adapters/gone': there is no such folder, and no adapter of this name is "
-        "installed",
+        "dyna.yaml:2: no adapter 'adapters/gone': there is no such folder and no adapter is installed",
         "dyna.yaml:6: unknown provider 'lokal' in model 'lokal:y'; did you mean 'local'?",
     ]
 

@@ -170,7 +170,7 @@ ERRORS = {
     ),
     "adapter of the world model": (
         "world_model:\n  kind: trained\n  model: local:smollm2+gone\n",
-        "dyna.yaml:4: no adapter 'gone': there is no such folder, and no adapter of this name is installed",
+        "dyna.yaml:4: no adapter 'gone': there is no such folder and no adapter is installed",
     ),
     "trained model that is no local one": (
         "world_model: {kind: trained, model: openai:x}\n",
