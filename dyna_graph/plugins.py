@@ -75,7 +75,7 @@ def why_not_loaded(error: Exception, owner: Distribution | None = None) -> str:
 
 
 def how_to_install(package: str, owner: Distribution | None = None) -> str:
-    """Return the pip command for ``package``: with the extra that lists it, where one does."""
+    """Return the pip command for ``package``: with the extra for users that lists it, where one does."""
     try:
         owner = owner or distribution("dyna-graph")
     except PackageNotFoundError:
@@ -84,7 +84,7 @@ def how_to_install(package: str, owner: Distribution | None = None) -> str:
     for requirement in owner.requires or []:
         required = re.match(r"[A-Za-z0-9._-]+", requirement)
         extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", requirement)
-        if required and extra and _normal(required[0]) == wanted:
+        if required and extra and extra[1] != "dev" and _normal(required[0]) == wanted:
             return f"pip install '{owner.name}[{extra[1]}]'"
     return f"pip install {package.replace('_', '-')}"
 
