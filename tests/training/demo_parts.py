@@ -41,11 +41,15 @@ class ExpertChatModel(SamplingChatModel):
         for step in steps:
             expert.observe(step.action.text, step.observation)
         decision = expert.decide()
-        ideas = [("Let me see.", USELESS)] if len(steps) % 3 == 1 else []
-        ideas.append((decision.thought, decision.action))
+        ideas = self.ideas(len(steps), decision.thought, decision.action)
         count = int(kwargs.get("n") or 1)
         chosen = [ideas[min(i, len(ideas) - 1)] for i in range(count)]
         return ChatResult(generations=[ChatGeneration(message=_message(*idea)) for idea in chosen])
+
+    def ideas(self, count: int, thought: str, command: str) -> list[tuple[str, str]]:
+        """Return what comes to mind after ``count`` steps, where the expert would do ``command``."""
+        first = [("Let me see.", USELESS)] if count % 3 == 1 else []
+        return [*first, (thought, command)]
 
 
 def _message(thought: str, command: str) -> AIMessage:

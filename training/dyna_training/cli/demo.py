@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+MISSING = (
+    "The demo plays with two adapters that come with dyna-graph. Reinstall it, or train your own (dyna train "
+    "policy, dyna train world-model), name their folders in a dyna.yaml and run: dyna demo --config dyna.yaml"
+)
+
 
 @app.command()
 def demo(
@@ -62,11 +67,11 @@ def demo(
     console = Console(no_color=plain or None, stderr=json_, highlight=False)
     view = View(console, ascii_only=plain or not console.encoding.lower().startswith("utf"))
     settings = _settings(config, candidates)
-    tool = make_tool(settings.limits.max_steps)
     chosen = choose(split, games, seed, out / "games")
-    playings = prepare(_agents(settings, tool, view), tool, chosen)
     view.opening(settings, chosen)
-    finished = True
+    tool = make_tool(settings.limits.max_steps)
+    playings = prepare(_agents(settings, tool, view), tool, chosen)
+    finished = False
     try:
         finished = asyncio.run(play_all(playings, view))
     finally:
@@ -74,7 +79,7 @@ def demo(
         found, evaluation = verify(plays), recorded_evaluation()
         files = save(out, plays, found, settings)
         seconds = time.monotonic() - began
-        show_closing(view, plays, found, evaluation, seconds=seconds, files=files)
+        show_closing(view, plays, found, evaluation, finished=finished, seconds=seconds, files=files)
         if json_:
             figures = summary(plays, found, evaluation, seconds=seconds, finished=finished, files=files)
             typer.echo(json.dumps(figures, indent=1))
@@ -84,14 +89,20 @@ def demo(
 
 def _settings(file: Path | None, candidates: int | None) -> DynaConfig:
     """Return the configuration, checked as far as that goes without loading a model."""
-    from dyna_graph.config import DynaConfig
+    from dyna_graph.config import ConfigError, DynaConfig
+    from dyna_graph.errors import DynaError
 
     with resources.as_file(resources.files("dyna_training.demo").joinpath("dyna.yaml")) as shipped:
         settings = DynaConfig.from_file(file or shipped)
     if candidates is not None:
         simulate = settings.simulate.model_copy(update={"candidates": candidates})
         settings = settings.model_copy(update={"simulate": simulate})
-    settings.check()
+    try:
+        settings.check()
+    except ConfigError as error:
+        if file is not None:
+            raise
+        raise DynaError(f"{error}\n{MISSING}") from error
     return settings
 
 
@@ -100,7 +111,7 @@ def _agents(settings: DynaConfig, tool: EnvironmentTool, view: View) -> dict[Arm
     from dyna_training.demo.play import configuration
     from dyna_training.demo.record import ARMS
 
-    with view.working("Loading the models (the first time, the base model is unpacked: about 15 s) ..."):
+    with view.working("Loading the models (the first time, the base model is unpacked: about 15 s)"):
         return {arm: configuration(settings, arm).build([tool]) for arm in ARMS}
 
 

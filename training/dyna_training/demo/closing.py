@@ -25,6 +25,7 @@ def show_closing(
     found: Sequence[Overruling],
     evaluation: Evaluation | None,
     *,
+    finished: bool,
     seconds: float,
     files: Mapping[str, Path],
 ) -> None:
@@ -35,10 +36,13 @@ def show_closing(
         plays: The games as far as they were played.
         found: Where the policy was overruled, verified in forks.
         evaluation: The recorded evaluation.
+        finished: False when games were left unfinished.
         seconds: Wall-clock time of everything.
         files: What was written.
     """
     view.rule(Text("What the world model changed", "bold"))
+    if not finished:
+        view.print(Text("Interrupted: the table counts the games that were finished.", "yellow"))
     view.console.print(figures_table(view, plays, evaluation), width=view.width)
     if evaluation is None:
         view.print(

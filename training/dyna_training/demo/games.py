@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from dyna_graph.errors import DynaError
 from dyna_training.demo.record import DemoGame
 from dyna_training.environments.alfworld import generator
 from dyna_training.environments.alfworld.game import load_game
@@ -23,24 +24,22 @@ def choose(split: DemoSplit, count: int, seed: int, folder: Path) -> list[DemoGa
     Args:
         split: Where they come from.
         count: How many.
-        seed: For generated games the seeds are `FIRST_SEED` + ``seed`` and those after it; of the official
+        seed: 0 or more. For generated games the seeds are `FIRST_SEED` + ``seed`` and those after it; of the official
             ones it draws a sample.
         folder: Where generated games are written.
 
     Raises:
-        ValueError: ``seed`` is negative, or the split has fewer games.
+        DynaError: The split has fewer games.
         GameFileError: The official games are not there.
         OSError: A generated game cannot be written.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
     if split == "generated":
         seeds: list[int | None] = [FIRST_SEED + seed + i for i in range(count)]
         files = [generator.write(folder, s) for s in seeds if s is not None]
     else:
         found = games(split)
         if count > len(found):
-            raise ValueError(f"{split} has {len(found)} games, not {count}")
+            raise DynaError(f"{split} has {len(found)} games, not {count}; ask for fewer with --games")
         files, seeds = random.Random(f"demo {seed}").sample(found, count), [None] * count
     return [
         _game(number, file, s, split)

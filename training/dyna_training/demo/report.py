@@ -98,6 +98,8 @@ def changed(found: Sequence[Overruling], steps: int) -> str:
         steps: How many steps were executed with it.
     """
     example = best_example(found)
+    if not steps:
+        return "No step was played with the world model."
     if example is None:
         return f"In these games the world model never overruled the policy, in {steps} steps."
     first, imagined = example.first.text, example.first.prediction

@@ -104,13 +104,13 @@ class View:
             else f"official games of {split}"
         )
         world_model = config.world_model.model.name if config.world_model.model else config.world_model.kind
-        self.rule(Text("dyna demo", "bold"), "cyan")
+        self.rule(Text("dyna demo", "bold"))
         for name, value in (
             ("games", f"{len(games)} {which}, at most {config.limits.max_steps} steps each"),
             ("policy", config.model.name),
             ("world model", f"{world_model}, imagines {config.simulate.candidates} candidates per step"),
         ):
-            self.lines(Text(f"{name:<13}", "dim"), self.text(value))
+            self.lines(Text(f"{name:<13}", "dim"), self.text(value), most=3)
         legend = [f"{self.signs[sign]} {meaning}" for sign, meaning in MEANINGS.items()]
         legend.append(f"0.42 {self.signs['to']} imagined return and outcome")
         self.lines(Text(f"{'signs':<13}", "dim"), Text("   ".join(legend), "dim"))
