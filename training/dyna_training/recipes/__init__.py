@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from pydantic import BaseModel
+from dyna_training.recipes import settings
+from dyna_training.recipes.settings import SftSettings
 
 RECIPES: Final = {
     "world-model": ("dyna_training.recipes.world_model", "WorldModelSettings"),
@@ -19,20 +20,21 @@ RECIPES: Final = {
 """Name of each recipe, with its module and the class of its settings."""
 
 
-class Recipe(NamedTuple):
-    """A recipe: its name, its settings, and what runs it."""
-
-    name: str
-    settings: type[BaseModel]
-    train: Callable[[Any], dict[str, Any]]
-
-
-def load_recipe(name: str) -> Recipe:
-    """Return a recipe; imports torch and what else it needs.
+def settings_of(name: str) -> type[SftSettings]:
+    """Return the class of a recipe's settings; torch is not needed for it.
 
     Raises:
         KeyError: There is no such recipe.
     """
-    module, settings = RECIPES[name]
-    loaded = import_module(module)
-    return Recipe(name, getattr(loaded, settings), loaded.train)
+    found: type[SftSettings] = getattr(settings, RECIPES[name][1])
+    return found
+
+
+def train_of(name: str) -> Callable[[Any], dict[str, Any]]:
+    """Return what runs a recipe; imports torch and whatever else it needs.
+
+    Raises:
+        KeyError: There is no such recipe.
+    """
+    found: Callable[[Any], dict[str, Any]] = import_module(RECIPES[name][0]).train
+    return found

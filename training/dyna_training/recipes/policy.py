@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 from dyna_nodes.codec import ChatCodec
-from dyna_nodes.codec.policy import POLICY_PROMPT, policy_example
+from dyna_nodes.codec.policy import policy_example
 from dyna_training.data import read_trajectories
-from dyna_training.recipes.common import SftSettings, fit, prepare
-
-
-class PolicySettings(SftSettings):
-    """Settings of the recipe ``policy``."""
-
-    prompt: str = Field(POLICY_PROMPT, description="The system prompt; the agent must be run with the same.")
-    successes_only: bool = Field(True, description="Leave out episodes that did not end in success.")
+from dyna_training.recipes.common import fit, prepare
+from dyna_training.recipes.settings import PolicySettings
 
 
 def train(settings: PolicySettings) -> dict[str, Any]:

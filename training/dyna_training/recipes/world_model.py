@@ -13,27 +13,11 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import Field
-
 from dyna_nodes.codec import ChatCodec, Context, Example, WorldModelCodec
 from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
-from dyna_training.recipes.common import SftSettings, fit, prepare
-
-
-class WorldModelSettings(SftSettings):
-    """Settings of the recipe ``world-model``."""
-
-    privileged: float = Field(
-        0.4,
-        ge=0,
-        le=1,
-        description="Share of the episodes that are shown with the hidden state of the environment.",
-    )
-    returns: float = Field(
-        0.5, ge=0, le=1, description="Share of the steps with a return after the observation."
-    )
-    blind_returns: float = Field(0.2, ge=0, le=1, description="Share of the steps with a return before it.")
+from dyna_training.recipes.common import fit, prepare
+from dyna_training.recipes.settings import WorldModelSettings
 
 
 def examples(

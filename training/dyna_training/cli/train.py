@@ -1,0 +1,187 @@
+"""Train a world model or a policy from recorded episodes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dyna_training.recipes.settings import SftSettings
+
+app = typer.Typer(no_args_is_help=True, help="Train a world model or a policy from recorded episodes.")
+
+Config = Annotated[
+    str | None, typer.Option(help="Recipe file (YAML), or the name of a shipped one; see `dyna train list`.")
+]
+Data = Annotated[list[Path] | None, typer.Option(help="Trajectory files or folders of them; repeatable.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting as key=value; repeatable; see --show.")
+]
+Show = Annotated[bool, typer.Option("--show", help="Print all settings as a recipe file, and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")]
+
+
+@app.callback()
+def _train() -> None:
+    """Train a world model or a policy from recorded episodes.
+
+    A run leaves a folder that explains itself: adapter, model card, metrics, loss.png,
+    TensorBoard files, exact configuration. An interrupted run goes on with the same command.
+
+    On several GPUs or machines, the same command under accelerate:
+
+      accelerate launch -m dyna_training.cli.train world-model --data data/train --out runs/wm
+    """
+
+
+@app.command("world-model")
+def world_model(
+    config: Config = None,
+    data: Data = None,
+    out: Out = None,
+    set_: Set = None,
+    show: Show = False,
+    json_: Json = False,
+) -> None:
+    """Train a world model: next observation, success flag and return-to-go.
+
+    dyna collect --split train --games 400 --out data/train
+    dyna train world-model --data data/train --out runs/world-model
+    """
+    _run("world-model", config, data, out, set_, show, json_)
+
+
+@app.command()
+def policy(
+    config: Config = None,
+    data: Data = None,
+    out: Out = None,
+    set_: Set = None,
+    show: Show = False,
+    json_: Json = False,
+) -> None:
+    """Train a policy: imitate what the expert thought and did.
+
+    dyna collect --split train --games 400 --behaviours expert,noisy --out data/expert
+    dyna train policy --data data/expert --out runs/policy
+    """
+    _run("policy", config, data, out, set_, show, json_)
+
+
+@app.command("list")
+def list_() -> None:
+    """List the shipped recipe files."""
+    from dyna_training.recipes.files import shipped_recipes
+
+    for name, file in shipped_recipes().items():
+        typer.echo(f"{name}  ({file})")
+
+
+def _run(
+    name: str,
+    config: str | None,
+    data: list[Path] | None,
+    out: Path | None,
+    given: list[str] | None,
+    show: bool,
+    json_: bool,
+) -> None:
+    from dyna_training.recipes import settings_of
+    from dyna_training.recipes.files import read_settings, show_settings
+
+    kind = settings_of(name)
+    flags = {"data": [str(path) for path in data] if data else None, "out": None if out is None else str(out)}
+    if show:
+        from dyna_graph.errors import ConfigError
+
+        try:
+            values = read_settings(name, kind, config, given or (), flags).model_dump(
+                mode="json", exclude_unset=True
+            )
+        except ConfigError as error:
+            if not all("is missing" in p.message for p in error.problems):
+                raise
+            values = {key: value for key, value in flags.items() if value is not None}
+        typer.echo(show_settings(name, kind, values), nl=False)
+        return
+    settings = read_settings(name, kind, config, given or (), flags)
+    metrics = _train_it(name, settings)
+    if int(os.environ.get("RANK", "0")) == 0:
+        _tell(metrics, settings, json_)
+
+
+def _train_it(name: str, settings: SftSettings) -> dict[str, Any]:
+    from dyna_graph.errors import DynaError
+    from dyna_graph.plugins import why_not_loaded
+    from dyna_training.data import trajectory_files
+    from dyna_training.recipes import train_of
+
+    try:
+        trajectory_files(settings.data)
+        train = train_of(name)
+    except FileNotFoundError as error:
+        raise DynaError(str(error)) from error
+    except ImportError as error:
+        raise DynaError(f"training cannot start: {why_not_loaded(error)}") from error
+    try:
+        return train(settings)
+    except KeyboardInterrupt as stop:
+        from dyna_training.recipes.common import last_checkpoint
+
+        found = last_checkpoint(settings.out)
+        kept = (
+            f"{found} is kept, and the same command goes on from it" if found else "nothing was trained yet"
+        )
+        typer.echo(f"Interrupted{f', {stop}' if str(stop) else ''}: {kept}.", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError) as error:  # no data, no base, another run's folder: each says what to do
+        if os.environ.get("DYNA_DEBUG"):
+            raise
+        raise DynaError(str(error)) from error
+
+
+def _tell(metrics: dict[str, Any], settings: SftSettings, json_: bool) -> None:
+    import json
+
+    if json_:
+        typer.echo(json.dumps(metrics, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    folder, method = settings.out, settings.method
+    table = Table(title=f"{metrics['recipe']} in {folder}", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    seconds = max(metrics["seconds"], 0.1)
+    rows = {
+        "loss (first to last update, mean)": f"{metrics['loss']:.4f}",
+        "loss (end)": f"{metrics['final_loss']:.4f}",
+        "updates": f"{metrics['updates']:,}",
+        "episodes": f"{metrics['examples']:,}"
+        + (f" ({metrics['left_out']:,} too long, left out)" if metrics["left_out"] else ""),
+        "tokens": f"{metrics['tokens']:,}, of them {metrics['target_tokens']:,} targets",
+        "time": f"{seconds / 60:.1f} min on {metrics['hardware']}",
+        "result": str(folder / ("adapter" if method == "lora" else "model")),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console(highlight=False).print(table)
+
+
+def main() -> None:
+    """Run as ``python -m dyna_training.cli.train``, which is how accelerate starts it."""
+    import sys
+
+    from dyna_graph.cli import main as dyna
+
+    sys.argv = ["dyna", "train", *sys.argv[1:]]
+    dyna()
+
+
+if __name__ == "__main__":
+    main()
