@@ -11,6 +11,7 @@ import json
 import re
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
@@ -38,6 +39,15 @@ def quoted(text: str | None, limit: int = 240) -> str:
     if len(text) > limit:
         text = f"{text[: limit - limit // 4]} … {text[-(limit // 4) :]}"
     return json.dumps(text, ensure_ascii=False)
+
+
+def named(model: BaseChatModel | str) -> BaseChatModel:
+    """Return a chat model that was given as itself or by its name."""
+    if not isinstance(model, str):
+        return model
+    from langchain.chat_models import init_chat_model
+
+    return init_chat_model(model)
 
 
 def aside(name: str) -> RunnableConfig:

@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import START, StateGraph
 
 from dyna_nodes.asking import fence, find_object, quoted
+from dyna_nodes.critics import JudgeCritic
 from dyna_nodes.nouns import Action, History, Prediction, Query, Trajectory, Transition
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.world_models import ChatWorldModel
@@ -193,3 +194,13 @@ def test_helpers_find_the_last_object_and_keep_quotes_short() -> None:
     assert quoted("line\nbreak") == '"line\\nbreak"'
     assert quoted(None) == '""'
     assert Prediction(observation=quoted("é")).observation == '"é"'
+
+
+def test_a_chat_model_may_be_given_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"acme:small": ScriptedModel(reply=lambda _: GOOD)}
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", named.__getitem__)
+    [prediction] = ChatWorldModel("acme:small").predict(
+        [Query(history=HISTORY, action=Action.command("open fridge 1"))]
+    )
+    assert prediction.observation == "You open the fridge 1."
+    assert JudgeCritic("acme:small").model is named["acme:small"]

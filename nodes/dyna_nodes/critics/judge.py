@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, quoted
+from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, named, quoted
 from dyna_nodes.critics.base import failure
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
@@ -37,7 +37,7 @@ class JudgeCritic:
     that is no verdict, or a model that raises, is a failed verdict of that simulation.
 
     Args:
-        model: Any chat model.
+        model: Any chat model, or its name as `init_chat_model` takes it.
         instruction: What the judge is told; `INSTRUCTION` by default.
         last_steps: How many of the last executed steps it sees.
         name: Name in verdicts.
@@ -45,13 +45,13 @@ class JudgeCritic:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: BaseChatModel | str,
         *,
         instruction: str | None = None,
         last_steps: int = 20,
         name: str = "judge",
     ) -> None:
-        self.model = model
+        self.model = named(model)
         self.instruction = (
             INSTRUCTION.format(untrusted=UNTRUSTED).strip() if instruction is None else instruction
         )

@@ -72,7 +72,7 @@ class OutcomeCritic(PlainCritic):
         return Verdict(
             decision=self.otherwise,
             reason=f"outcome: {why}",
-            hint=f"{quoted(action.text)} was not run: {why}. Prediction: {quoted(prediction.observation)}",
+            hint=f"This call should not run: {why}. Prediction: {quoted(prediction.observation)}",
             score=0.0,
             critic=self.name,
         )

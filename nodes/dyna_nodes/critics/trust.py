@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from dyna_nodes import trust
-from dyna_nodes.asking import quoted
 from dyna_nodes.critics.compose import checked
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 from dyna_nodes.protocols import Critic
@@ -93,7 +92,7 @@ class TrustGate:
         return Verdict(
             decision=self.untrusted,
             reason=f"trust: predictions for {tool!r} are not reliable enough yet ({why})",
-            hint=f"{quoted(simulation.action.text)} was not run: its outcome cannot be predicted well yet."
+            hint="This call should not run: its outcome cannot be predicted well enough yet."
             if self.untrusted is Decision.REJECT
             else "",
             critic=self.name,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, quoted
+from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, named, quoted
 from dyna_nodes.codec.world_model import Context
 from dyna_nodes.nouns import Action, History, Prediction, Query, Trajectory
 from dyna_nodes.scoring import solved
@@ -47,7 +47,7 @@ class ChatWorldModel:
     model that raises, is a prediction with an ``error``.
 
     Args:
-        model: Any chat model.
+        model: Any chat model, or its name as `init_chat_model` takes it.
         examples: Trajectories that are shown before the question, whole; none is zero-shot.
         tools: What the tools do, by name.
         value: Also ask how likely the task will be completed in the end.
@@ -59,7 +59,7 @@ class ChatWorldModel:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: BaseChatModel | str,
         *,
         examples: Sequence[Trajectory] = (),
         tools: Mapping[str, str] | None = None,
@@ -70,11 +70,13 @@ class ChatWorldModel:
     ) -> None:
         if context not in ("agent", "privileged"):
             raise ValueError(f"unknown context {context!r}; choose 'agent' or 'privileged'")
-        self.model = model
+        self.model = named(model)
         self.value = value
         self.context = context
         self.name = name or str(
-            getattr(model, "model_name", None) or getattr(model, "model", None) or model.get_name()
+            getattr(self.model, "model_name", None)
+            or getattr(self.model, "model", None)
+            or self.model.get_name()
         )
         default = INSTRUCTION.format(untrusted=UNTRUSTED, value=VALUE if value else "").strip()
         parts = [default if instruction is None else instruction]
