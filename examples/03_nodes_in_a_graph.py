@@ -1,4 +1,4 @@
-r"""The four nodes in a graph of one's own, with a node before, one in between and one after.
+"""The four nodes in a graph of one's own, with a node before, one in between and one after.
 
 `create_dyna_agent` is simulate, critique, act and observe in a `StateGraph`. Here they stand in a larger one:
 a node that looks up who is asking, a node through which every approved call passes, and a node that says
@@ -12,7 +12,7 @@ Prints:
     announced: ship(item='lamp', number=5)
     human  14 lamps, please.
     tool   5 lamps shipped.
-    tool   "ship({\"item\": \"lamp\", \"number\": 9})" was not run: no success predicted. Prediction: "only 2 lamps are left"
+    tool   This call should not run: no success predicted. Prediction: "only 2 lamps are left"
     ai     Only 2 lamps are left, so I shipped no more.
     ai     Goodbye, Ada!
     left: 2
@@ -145,7 +145,9 @@ def build(database: sqlite3.Connection) -> Any:
 def main() -> None:
     """Ship some lamps."""
     database = sqlite3.connect(":memory:", check_same_thread=False)
-    database.executescript("CREATE TABLE stock (item TEXT, number INT); INSERT INTO stock VALUES ('lamp', 7);")
+    database.executescript(
+        "CREATE TABLE stock (item TEXT, number INT); INSERT INTO stock VALUES ('lamp', 7);"
+    )
     visited: list[str] = []
     final: dict[str, Any] = {}
     inputs = {"messages": [("user", "14 lamps, please.")]}

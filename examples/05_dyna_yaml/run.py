@@ -1,4 +1,4 @@
-r"""An agent out of a YAML file.
+"""An agent out of a YAML file.
 
 `dyna.yaml` beside this file says everything but the tools. It names a model that needs a key; so that this
 runs offline, two scripted chat models take its place unless ``--real`` is given. The world model is the real
@@ -12,7 +12,7 @@ Prints:
     calls list_files({})
       gets cache.tmp, thesis.txt
     calls delete_file({'name': 'thesis.txt'})
-      gets "delete_file({\"name\": \"thesis.txt\"})" was not run: no success predicted. Prediction: "thesis.txt deleted"
+      gets This call should not run: no success predicted. Prediction: "thesis.txt deleted"
     calls delete_file({'name': 'cache.tmp'})
       gets cache.tmp deleted
     says I deleted the temporary file.
