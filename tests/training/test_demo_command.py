@@ -16,12 +16,12 @@ from tests.nodes.local.tiny_llama import save_adapter, tiny_base
 
 CONFIG = """\
 model:
-  name: local:base+policy
+  name: local:{0}/base+{0}/policy
   max_tokens: 8
-world_model: local:base+world-model
+world_model: local:{0}/base+{0}/world-model
 critic: household
-simulate: {candidates: 4}
-limits: {max_steps: 3}
+simulate: {{candidates: 4}}
+limits: {{max_steps: 3}}
 """
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base.tokenizer.save_pretrained(tmp_path / "base")
     for seed, name in enumerate(("policy", "world-model")):
         save_adapter(tmp_path / name, base, seed)
-    (tmp_path / "dyna.yaml").write_text(CONFIG)
+    (tmp_path / "dyna.yaml").write_text(CONFIG.format(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -65,10 +65,10 @@ def test_a_configuration_of_ones_own_is_played(folder: Path) -> None:
 
 
 def test_adapters_that_are_missing_are_named_with_what_to_do(folder: Path) -> None:
-    (folder / "dyna.yaml").write_text(CONFIG.replace("+policy", "+polizy"))
+    (folder / "dyna.yaml").write_text(CONFIG.format(folder).replace("policy", "polizy"))
     code, _, err = dyna("--config", "dyna.yaml")
     assert code == 2
-    assert err.startswith("dyna.yaml:1: no adapter 'polizy': there is no such folder")
+    assert err.startswith(f"dyna.yaml:1: no adapter '{folder}/polizy': there is no such folder")
     assert not (folder / "dyna-demo").exists()
 
 
@@ -121,3 +121,19 @@ def test_the_shipped_configuration_is_what_its_comments_say() -> None:
     assert config.simulate.candidates == 4
     settings: Any = config.to_dict()
     assert settings["critic"] == "household"
+
+
+def test_a_configuration_without_a_world_model_is_refused(folder: Path) -> None:
+    (folder / "dyna.yaml").write_text(f"model: local:{folder}/base+{folder}/policy\n")
+    code, _, err = dyna("--config", "dyna.yaml")
+    assert code == 2
+    assert "name one" in err
+
+
+def test_plain_has_no_escape_codes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for arguments, escapes in ((("--plain",), False), ((), True)):
+        code, out, err = dyna("--config", "dyna.yaml", "--games", "1", *arguments)
+        assert code == 0, err
+        assert ("\x1b" in out) is escapes
+        assert out.isascii() is not escapes

@@ -64,7 +64,12 @@ def demo(
     from dyna_training.demo.view import View
 
     began = time.monotonic()
-    console = Console(no_color=plain or None, stderr=json_, highlight=False)
+    console = Console(
+        stderr=json_,
+        highlight=False,
+        color_system=None if plain else "auto",
+        force_terminal=False if plain else None,
+    )
     view = View(console, ascii_only=plain or not console.encoding.lower().startswith("utf"))
     settings = _settings(config, candidates)
     chosen = choose(split, games, seed, out / "games")
@@ -97,6 +102,9 @@ def _settings(file: Path | None, candidates: int | None) -> DynaConfig:
     if candidates is not None:
         simulate = settings.simulate.model_copy(update={"candidates": candidates})
         settings = settings.model_copy(update={"simulate": simulate})
+    if settings.world_model.kind == "none":
+        message = "the demo compares playing without and with a world model; name one"
+        raise settings.problem(message, "world_model")
     try:
         settings.check()
     except ConfigError as error:

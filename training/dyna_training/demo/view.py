@@ -24,9 +24,9 @@ from dyna_training.demo.play import Playing
 from dyna_training.demo.record import Candidate, DemoGame, Play, Round, Turn
 from dyna_training.demo.report import one_line
 
-PACE = 0.2
+PACES = {"without": 0.06, "with": 0.2}
 """Seconds between two steps on a terminal, so that the eye can follow games that were faster."""
-WIDEST = 110
+NARROWEST, WIDEST = 48, 110
 UNICODE = {"ran": "▸", "veto": "✗", "ok": "✓", "differs": "≠", "to": "→", "times": "×", "line": "─"}
 ASCII = {"ran": ">", "veto": "x", "ok": "=", "differs": "!", "to": "->", "times": "x", "line": "-"}
 MEANINGS = {"ran": "runs", "veto": "vetoed", "ok": "as imagined", "differs": "not as imagined"}
@@ -45,9 +45,8 @@ class View:
         self.console = console
         self.signs = ASCII if ascii_only else UNICODE
         self.ascii_only = ascii_only
-        self.width = min(console.width, WIDEST)
+        self.width = max(NARROWEST, min(console.width, WIDEST))
         self._action_width = min(34, (self.width - 10) // 2)
-        self._live = console.is_terminal and not ascii_only
 
     def text(self, text: str, style: str = "") -> Text:
         """Return a text that cannot disturb the screen: one line, no control characters."""
@@ -118,7 +117,7 @@ class View:
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         """Show that something is under way: a spinner with the seconds on a terminal, else one line."""
-        if not self._live:
+        if not self.console.is_terminal:
             self.print(self.text(what))
             yield
             return
@@ -130,7 +129,7 @@ class View:
     @contextmanager
     def progress(self, playings: Sequence[Playing]) -> Iterator[None]:
         """Keep a line at the bottom that says how far all games are."""
-        if not self._live:
+        if not self.console.is_terminal:
             yield
             return
         began = time.monotonic()
@@ -162,7 +161,7 @@ class View:
                 number += 1
                 self.turn(number, turn, brief=playing.arm == "without")
                 if self.console.is_terminal:
-                    await asyncio.sleep(PACE)
+                    await asyncio.sleep(PACES[playing.arm])
             self.end(playing.play())
 
     def game(self, game: DemoGame, total: int) -> None:
