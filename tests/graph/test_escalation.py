@@ -11,6 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 from dyna_graph.agent import create_dyna_agent
+from dyna_nodes.critics import FirstMatch, OutcomeCritic, Together, TrustGate
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Decision, Query, Verdict
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel, call, calls
@@ -218,6 +219,23 @@ def test_a_broken_critic_may_ask_a_human(drive: Any, thread: Any) -> None:
 def test_escalation_without_a_checkpointer_is_an_error_with_advice(options: Any) -> None:
     with pytest.raises(ValueError, match=r"needs a checkpointer: pass checkpointer=InMemorySaver"):
         create_dyna_agent(ScriptedChatModel(script=[]), [look], **options)
+
+
+@pytest.mark.parametrize(
+    "critic",
+    [
+        OutcomeCritic(otherwise="escalate"),
+        TrustGate(OutcomeCritic()),
+        FirstMatch([(OutcomeCritic(otherwise="escalate"), "pay")]),
+        FirstMatch([], otherwise="escalate"),
+        Together([OutcomeCritic(), OutcomeCritic(otherwise="escalate")]),
+    ],
+    ids=lambda critic: critic.name,
+)
+def test_a_critic_that_may_ask_a_human_needs_a_checkpointer(critic: Any) -> None:
+    with pytest.raises(ValueError, match="needs a checkpointer"):
+        create_dyna_agent(ScriptedChatModel(script=[]), [look], critic=critic)
+    create_dyna_agent(ScriptedChatModel(script=[]), [look], critic=critic, checkpointer=InMemorySaver())
 
 
 def test_an_undeclared_escalation_without_a_checkpointer_stays_closed(drive: Any) -> None:

@@ -26,6 +26,11 @@ class PlainCritic(ABC):
         return self.judge(history, simulations)
 
 
+def may_ask(*critics: object) -> bool:
+    """Tell whether one of the critics may ask a human; one that does not say so, may not."""
+    return any(bool(getattr(critic, "can_escalate", False)) for critic in critics)
+
+
 def failure(critic: str, reason: str) -> Verdict:
     """Return the verdict of a critic that cannot judge.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from dyna_nodes.critics.base import failure
+from dyna_nodes.critics.base import failure, may_ask
 from dyna_nodes.critics.outcome import matches
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 from dyna_nodes.protocols import Critic
@@ -39,6 +39,7 @@ class FirstMatch:
     ) -> None:
         self.rules = tuple(Rule(*rule) for rule in rules)
         self.otherwise = Decision(otherwise)
+        self.can_escalate = self.otherwise is Decision.ESCALATE or may_ask(*(r.critic for r in self.rules))
         self.name = name
 
     def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
@@ -110,6 +111,7 @@ class Together:
         self.critics = tuple(c if isinstance(c, Weighted) else Weighted(c) for c in critics)
         if not self.critics:
             raise ValueError("at least one critic is needed")
+        self.can_escalate = may_ask(*(c.critic for c in self.critics))
         self.name = name
 
     def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:

@@ -42,6 +42,7 @@ class OutcomeCritic(PlainCritic):
         self.tools = tools
         self.minimum_confidence = minimum_confidence
         self.otherwise = Decision(otherwise)
+        self.can_escalate = self.otherwise is Decision.ESCALATE
         self.name = name
 
     def verdict(self, history: History, simulation: Simulation) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from dyna_nodes import trust
+from dyna_nodes.critics.base import may_ask
 from dyna_nodes.critics.compose import checked
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 from dyna_nodes.protocols import Critic
@@ -54,6 +55,7 @@ class TrustGate:
         self.metric = metric
         self.confidence = confidence
         self.untrusted = Decision(untrusted)
+        self.can_escalate = self.untrusted is Decision.ESCALATE or may_ask(critic)
         self.source = source
         self.name = name
 
