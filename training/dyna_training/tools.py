@@ -182,14 +182,14 @@ class _Acting:
                 return refusal(call_id, COMMAND_TOOL, f"Not run: {lost}."), None
             session = lost.session
             self.sessions.keep(handle, session)
-        with session.lock:
-            if session.done:
-                return refusal(call_id, COMMAND_TOOL, "Not run: the episode has ended."), None
-            try:
-                reality = session.step(command)
-            except BaseException:
-                self.sessions.drop(handle)  # nobody knows which state it is in
-                raise
+        try:
+            with session.lock:
+                reality = None if session.done else session.step(command)
+        except BaseException:
+            self.sessions.drop(handle)  # nobody knows which state it is in
+            raise
+        if reality is None:
+            return refusal(call_id, COMMAND_TOOL, "Not run: the episode has ended."), None
         return reality.observation, artifact(reality)
 
     def _session(
@@ -273,7 +273,7 @@ def _human_goes_on(lost: SessionLost, command: str) -> bool:
     }
     try:
         answer = interrupt(request)
-    except RuntimeError:  # not inside a graph
+    except (RuntimeError, KeyError):  # not inside a graph
         raise lost from None
     decisions = answer.get("decisions") if isinstance(answer, Mapping) else answer
     if not isinstance(decisions, list) or len(decisions) != 1 or decisions[0].get("type") not in allowed:
