@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.messages.tool import ToolCall
 from langgraph.errors import GraphBubbleUp, ParentCommand
-from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
@@ -22,6 +21,7 @@ from dyna_nodes.guard import GuardedTool, Permit, Refused
 from dyna_nodes.journal import Intent, IntentJournal, JournalError, answer_text
 from dyna_nodes.settings import ToolSettings
 from dyna_nodes.state import Judged, Outcome
+from dyna_nodes.tool_node import CallNode
 
 Result = ToolMessage | Command[Any]
 
@@ -50,7 +50,7 @@ class ActNode(DynaNode):
         return [*commands, update] if commands else update
 
 
-def make_tool_node(core: DynaCore) -> ToolNode:
+def make_tool_node(core: DynaCore) -> CallNode:
     """Return LangGraph's own node for tools, with every call guarded."""
 
     def wrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Result]) -> Result:
@@ -61,7 +61,7 @@ def make_tool_node(core: DynaCore) -> ToolNode:
     ) -> Result:
         return await aperform(guarded(core, request, lambda r: Effect(_never, lambda: execute(r))))
 
-    return ToolNode(
+    return CallNode(
         list(core.tools.values()), handle_tool_errors=_explain, wrap_tool_call=wrap, awrap_tool_call=awrap
     )
 
@@ -106,11 +106,11 @@ def guarded(
         past = yield blocking(lambda: journal.relevant(run.thread, run.ns, call_id))
         if any(i.key[2:] == (call_id, attempt) and i.status == "suspended" for i in past):
             permit.expires_at = None  # it goes on with what it began while the verdict counted
-    try:
-        permit.check(tool, call["args"])
-    except Refused as error:
-        return _told(run, state, call, attempt, began, _refused(call, str(error)))
     if journal is not None:
+        try:  # before an intent is written; the check that counts is the one inside the call
+            permit.check(tool, call["args"])
+        except Refused as error:
+            return _told(run, state, call, attempt, began, _refused(call, str(error)))
         known = _known_before(journal, past, call, attempt)
         if known is not None:
             return _told(run, state, call, attempt, began, known)
@@ -292,8 +292,8 @@ def _told(run: Run, state: Any, call: ToolCall, attempt: int, began: float, resu
 def _tell(run: Run, state: Any, call: ToolCall, attempt: int, began: float, status: Any, detail: str) -> None:
     progress = state.get("progress") or {}
     trajectory = progress.get("trajectory", "")
-    run.write(
-        ActEvent(
+    run.tell(
+        lambda: ActEvent.made(
             session=run.session(trajectory),
             trajectory=trajectory,
             index=progress.get("index", 0),

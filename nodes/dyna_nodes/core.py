@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as make_tool
 from langgraph.config import get_stream_writer
 
-from dyna_nodes.conversation import executed, new_turn, task_of
+from dyna_nodes.conversation import answered, executed, new_turn, task_of
 from dyna_nodes.effects import Effect, Plan, aperform, perform
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.guard import Identities
@@ -25,10 +26,42 @@ from dyna_nodes.protocols import Critic, WorldModel
 from dyna_nodes.settings import LoopSettings, ToolSettings
 from dyna_nodes.state import Progress
 
+N = TypeVar("N", bound=Noun)
 
-def plain(noun: Noun) -> dict[str, Any]:
-    """Write a noun as a plain dict for the state; checkpoints hold no classes of ours."""
-    return noun.model_dump(mode="json", exclude_defaults=True, fallback=str)
+
+class Shelf:
+    """Writes nouns as plain dicts for the state, since checkpoints hold no classes of ours, and reads them
+    back.
+
+    What this process has written itself it does not parse again: the last few dicts are remembered with their
+    nouns. Dicts out of a checkpoint are others, and parsed.
+    """
+
+    def __init__(self, size: int = 2048) -> None:
+        self._known: dict[int, tuple[dict[str, Any], Noun]] = {}
+        self._written: dict[int, tuple[dict[str, Any], Noun]] = {}
+        self._size = size
+        self._lock = threading.Lock()
+
+    def write(self, noun: Noun) -> dict[str, Any]:
+        """Return ``noun`` as a plain dict, default values left out."""
+        known = self._written.get(id(noun))
+        if known is not None and known[1] is noun:
+            return known[0]
+        written = noun.model_dump(mode="json", exclude_defaults=True, fallback=str)
+        with self._lock:
+            self._known[id(written)] = self._written[id(noun)] = (written, noun)
+            for memory in (self._known, self._written):
+                while len(memory) > self._size:
+                    del memory[next(iter(memory))]
+        return written
+
+    def read(self, kind: type[N], written: dict[str, Any]) -> N:
+        """Return the noun that was written as ``written``."""
+        known = self._known.get(id(written))
+        if known is not None and known[0] is written and isinstance(known[1], kind):
+            return known[1]
+        return kind.model_validate(written)
 
 
 def session_of(config: RunnableConfig | None = None) -> str | None:
@@ -88,6 +121,11 @@ class Run(NamedTuple):
             write,
         )
 
+    def tell(self, event: Callable[[], Any]) -> None:
+        """Write an event, if anybody listens to the stream ``custom``; else it is not even made."""
+        if not _is_deaf(self.write):
+            self.write(event())
+
     def session(self, trajectory: str) -> str:
         """Return the handle of the session; the trajectory's id where there is no thread."""
         if not self.thread:
@@ -97,6 +135,16 @@ class Run(NamedTuple):
 
 def _nowhere(event: Any) -> None:
     """Drop an event that nobody listens to."""
+
+
+def _is_deaf(write: Callable[[Any], None]) -> bool:
+    """Tell whether a writer drops everything, as LangGraph's does when nobody streams ``custom``."""
+    code = getattr(write, "__code__", None)
+    return code is not None and code.co_code in _NOTHING
+
+
+_NOTHING = {_nowhere.__code__.co_code, (lambda event: None).__code__.co_code}
+"""The code of functions that do nothing, with and without a docstring."""
 
 
 class Turn(NamedTuple):
@@ -166,6 +214,7 @@ class DynaCore:
         self.provenance = provenance or Provenance(policy=self.policy.name)
         self.identities = Identities()
         self.histories = Histories()
+        self.shelf = Shelf()
         self.tool_node = make_tool_node(self)
         self._journal = journal
         self._journalled = journalled
@@ -193,7 +242,7 @@ class DynaCore:
         progress: Progress | None = state.get("progress")
         messages = state["messages"]
         if progress is None:
-            progress = _progress(new_id())
+            progress = _progress(new_id(), messages)
             known = self.histories.start(
                 run.session(progress["trajectory"]), task_of(messages), executed(messages)
             )
@@ -203,14 +252,14 @@ class DynaCore:
         if not spoken:
             return Turn(progress, self.histories.get(session, state["history"]), False)
         if progress["done"]:
-            progress = _progress(new_id())
+            progress = _progress(new_id(), messages)
             return Turn(
                 progress, self.histories.start(run.session(progress["trajectory"]), task_of(spoken)), True
             )
         history = self.histories.get(session, state["history"]).history
         task = "\n\n".join(t for t in (history.task, task_of(spoken)) if t)
         progress = {
-            **_progress(progress["trajectory"]),
+            **_progress(progress["trajectory"], messages),
             "index": progress["index"],
             "spent": progress["spent"],
         }
@@ -230,12 +279,13 @@ class DynaCore:
 
 
 def _settings_of(tool: BaseTool, settings: LoopSettings) -> ToolSettings:
-    """Return the settings of a tool; one whose metadata say ``sequential``, as an environment's do, always is."""
+    """Return the settings of a tool; one whose metadata say ``sequential``, as an environment's do, always
+    is."""
     found = settings.tool(tool.name)
     return found.model_copy(update={"sequential": True}) if (tool.metadata or {}).get("sequential") else found
 
 
-def _progress(trajectory: str) -> Progress:
+def _progress(trajectory: str, messages: Sequence[BaseMessage]) -> Progress:
     return {
         "trajectory": trajectory,
         "index": 0,
@@ -244,6 +294,7 @@ def _progress(trajectory: str) -> Progress:
         "blocks": 0,
         "ran": False,
         "spent": {},
+        "gaps": len(answered(messages)) > len(messages),
         "done": False,
     }
 

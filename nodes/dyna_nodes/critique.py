@@ -66,7 +66,7 @@ class CritiqueNode(DynaNode):
             return turn.nothing_to_judge(messages, hint)
         queue: list[ToolCall] = state.get("queue") or []
         calls = [queue[:1] if queue else calls_to_judge(core, c) for c in candidates]
-        simulations = [Simulation.model_validate(s) for s in state.get("simulations") or []]
+        simulations = [core.shelf.read(Simulation, s) for s in state.get("simulations") or []]
         found = yield from judge(bench, simulations)
         of_call = {j.simulation.call_id: j for j in found if j.simulation is not None}
         judgements = [[of_call.get(str(c["id"])) or _exempt(core, c) for c in calls_] for calls_ in calls]

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages.tool import ToolCall
 from langgraph.types import interrupt
 
-from dyna_nodes.core import DynaCore, plain
+from dyna_nodes.core import DynaCore
 from dyna_nodes.effects import Plan, blocking
 from dyna_nodes.histories import Known
 from dyna_nodes.judging import Bench, judge
@@ -45,7 +45,7 @@ def ask_human(bench: Bench, known: Known, verdicts: Mapping[str, Judged]) -> Pla
     result = {i: j for i, j in result.items() if not i.startswith(FOREIGN)}
     if stopped:
         text = "A human decided that this does not run, because the outcome of an earlier call is not known."
-        return {i: _not_running(j, text, "human") if j["runs"] else j for i, j in result.items()}
+        return {i: _not_running(core, j, text, "human") if j["runs"] else j for i, j in result.items()}
     stale = {i: j for i, j in result.items() if j["runs"] and i not in waiting and _expired(j)}
     return {**result, **(yield from _judged_again(bench, known, stale))}
 
@@ -55,7 +55,7 @@ def _judged_again(bench: Bench, known: Known, stale: Mapping[str, Judged]) -> Pl
     result = {i: j for i, j in stale.items() if j["simulation"] is None}
     for call_id, judged in result.items():
         verdict = bound(bench.core, known, Verdict.model_validate(judged["verdict"]), judged["call"])
-        result[call_id] = {**judged, "verdict": plain(verdict)}
+        result[call_id] = {**judged, "verdict": bench.core.shelf.write(verdict)}
     simulated = {i: j for i, j in stale.items() if j["simulation"] is not None}
     simulations = [Simulation.model_validate(j["simulation"]) for j in simulated.values()]
     judgements = yield from judge(bench, simulations)
@@ -144,9 +144,9 @@ def _decided(core: DynaCore, known: Known, judged: Judged, decision: Mapping[str
         why = decision.get("message")
         why = f": {why}" if why else ". It did not run; do not repeat it unasked."
         text = f"A human rejected this call{why}"
-        return _not_running(judged, text, "human")
+        return _not_running(core, judged, text, "human")
     if kind == "respond":
-        return _not_running(judged, decision["message"], "respond")
+        return _not_running(core, judged, decision["message"], "respond")
     if call["name"] not in core.tools:
         return judged
     verdict = Verdict(decision=Decision.APPROVE, reason="approved by a human", critic="human")
@@ -162,7 +162,7 @@ def _decided(core: DynaCore, known: Known, judged: Judged, decision: Mapping[str
     return {
         **judged,
         "call": call,
-        "verdict": plain(bound(core, known, verdict, call)),
+        "verdict": core.shelf.write(bound(core, known, verdict, call)),
         "runs": True,
         "answer": None,
         "note": note,
@@ -170,14 +170,14 @@ def _decided(core: DynaCore, known: Known, judged: Judged, decision: Mapping[str
     }
 
 
-def _not_running(judged: Judged, text: str, by: Any) -> Judged:
+def _not_running(core: DynaCore, judged: Judged, text: str, by: Any) -> Judged:
     verdict = Verdict(decision=Decision.REJECT, reason=text, hint=text, critic="human")
     return {
         **judged,
         "runs": False,
         "answer": text,
         "answered_by": by,
-        "verdict": plain(verdict),
+        "verdict": core.shelf.write(verdict),
         "human": None,
     }
 

@@ -11,7 +11,7 @@ for event in agent.stream(inputs, stream_mode="custom"):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, Self
 
 from dyna_nodes.nouns import Action, Noun, Simulation, Transition, Verdict
 
@@ -35,6 +35,11 @@ class DynaEvent(Noun):
     session: str = ""
     trajectory: str = ""
     index: int = 0
+
+    @classmethod
+    def made(cls, **values: Any) -> Self:
+        """Return an event of values that are nouns already; events are too frequent to be validated."""
+        return cls.model_construct(**values)
 
 
 class SimulateEvent(DynaEvent):

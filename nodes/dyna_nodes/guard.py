@@ -122,17 +122,14 @@ class GuardedTool(BaseTool):
     @classmethod
     def around(cls, tool: BaseTool, permit: Permit) -> GuardedTool:
         """Return the guarded stand-in of ``tool``."""
-        return cls.model_construct(
-            name=tool.name,
-            description=tool.description,
-            args_schema=tool.args_schema,
-            return_direct=tool.return_direct,
-            response_format=tool.response_format,
-            metadata=tool.metadata,
-            tags=tool.tags,
-            inner=tool,
-            permit=permit,
-        )
+        # Every call gets one, and building a tool the regular way takes longer than the rest of the guard.
+        guarded = cls.__new__(cls)
+        shown = {name: getattr(tool, name) for name in _SHOWN}
+        object.__setattr__(guarded, "__dict__", {**shown, "inner": tool, "permit": permit})
+        object.__setattr__(guarded, "__pydantic_fields_set__", {*_SHOWN, "inner", "permit"})
+        object.__setattr__(guarded, "__pydantic_extra__", None)
+        object.__setattr__(guarded, "__pydantic_private__", None)
+        return guarded
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Check, then call the tool."""
@@ -147,6 +144,9 @@ class GuardedTool(BaseTool):
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: this way around the check is closed."""
         raise Refused("a guarded tool is called with invoke or ainvoke")
+
+
+_SHOWN = tuple(BaseTool.model_fields)
 
 
 def _arguments_of(value: Any) -> Mapping[str, Any]:

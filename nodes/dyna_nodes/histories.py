@@ -51,7 +51,7 @@ class Histories:
     def extend(self, session: str, known: Known, steps: Sequence[Step]) -> Known:
         """Return the history with further executed steps."""
         history = known.history.model_copy(update={"steps": (*known.history.steps, *steps)})
-        source = {**known.source, "steps": [*known.source["steps"], *(s.model_dump() for s in steps)]}
+        source = {**known.source, "steps": [*known.source["steps"], *map(_written, steps)]}
         open_hash, empty = known.open_hash.copy(), known.empty
         for step in steps:
             open_hash.update(_piece(step, first=empty))
@@ -72,6 +72,11 @@ def _known(source: dict[str, Any], history: History) -> Known:
     for index, step in enumerate(history.steps):
         open_hash.update(_piece(step, first=index == 0))
     return Known(source, history, _close(open_hash), open_hash, not history.steps)
+
+
+def _written(step: Step) -> dict[str, Any]:
+    action = {"tool": step.action.tool, "arguments": dict(step.action.arguments)}
+    return {"action": action, "observation": step.observation}
 
 
 def _piece(step: Step, *, first: bool) -> bytes:

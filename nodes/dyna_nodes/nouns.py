@@ -29,7 +29,10 @@ class Noun(BaseModel):
 
 def canonical_json(value: object) -> str:
     """Write ``value`` as JSON that is equal for equal values (sorted keys, no spaces)."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def digest_of(*parts: object) -> str:

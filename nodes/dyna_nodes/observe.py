@@ -16,7 +16,7 @@ from dyna_nodes.core import DynaCore, DynaNode, Run, transition_id
 from dyna_nodes.effects import Effect, Plan, blocking
 from dyna_nodes.events import ObserveEvent
 from dyna_nodes.histories import Known
-from dyna_nodes.nouns import Prediction, Step, Transition, Verdict
+from dyna_nodes.nouns import Prediction, Simulation, Step, Transition, Verdict
 from dyna_nodes.scoring import score
 from dyna_nodes.state import Ended, Judged, Outcome, Progress
 from dyna_nodes.trust import Tally, merge, tally
@@ -148,18 +148,17 @@ def close_round(
         new.append(final_note("max_steps", ended["reason"]))
     extended = core.histories.extend(run.session(progress["trajectory"]), known, steps) if steps else known
     _tell(run, progress, before, transitions, ended)
-    update = {
-        "messages": new,
-        "history": extended.source,
-        "progress": progress,
-        "verdicts": {},
-        "outcomes": Overwrite([]),
-        "queue": [] if ended else queue,
-        "candidates": [],
-        "simulations": [],
-        "reliability": _tallies(transitions),
-        "ended": ended,
-    }
+    update: dict[str, Any] = {"messages": new, "progress": progress, "outcomes": Overwrite([])}
+    if steps:
+        update["history"] = extended.source
+    else:  # the history is what it was, so old verdicts would still count
+        update["verdicts"] = {}
+    if queue and ended:
+        update["queue"] = []
+    if reliability := _tallies(transitions):
+        update["reliability"] = reliability
+    if ended:
+        update["ended"] = ended
     return Command(update=update, goto=exits.end if ended else exits.simulate)
 
 
@@ -228,7 +227,7 @@ def _transition(
     prediction: Prediction | None = None
     scores: dict[str, float] = {}
     if judged["simulation"] is not None and core.world_model is not None:
-        prediction = Prediction.model_validate(judged["simulation"]["steps"][0]["prediction"])
+        prediction = core.shelf.read(Simulation, judged["simulation"]).prediction
         scores = score(prediction, observation, reward, done, status=status)
     return Transition(
         id=transition_id(progress["trajectory"], outcome["call_id"], outcome["attempt"]),
@@ -239,7 +238,7 @@ def _transition(
         thought=thought,
         action=action_of(judged["call"]),
         prediction=prediction,
-        verdict=Verdict.model_validate(judged["verdict"]),
+        verdict=core.shelf.read(Verdict, judged["verdict"]),
         observation=observation,
         reward=reward,
         done=done,
@@ -280,8 +279,8 @@ def _noted(message: BaseMessage, call_id: str, note: str | None) -> BaseMessage:
 def _tell(
     run: Run, progress: Progress, before: Progress, transitions: Sequence[Transition], ended: Ended | None
 ) -> None:
-    run.write(
-        ObserveEvent(
+    run.tell(
+        lambda: ObserveEvent.made(
             session=run.session(progress["trajectory"]),
             trajectory=progress["trajectory"],
             index=before["index"],

@@ -12,13 +12,13 @@ from langgraph.types import Command, Send
 
 from dyna_nodes.answers import REFUSED, answers
 from dyna_nodes.conversation import action_of, final_note, refusal, thought_of
-from dyna_nodes.core import DynaCore, Run, plain, transition_id
+from dyna_nodes.core import DynaCore, Run, transition_id
 from dyna_nodes.effects import Plan
 from dyna_nodes.events import CritiqueEvent
 from dyna_nodes.guard import bound_digest
 from dyna_nodes.histories import Known
 from dyna_nodes.judging import Judgement
-from dyna_nodes.nouns import Action, Decision, Provenance, Transition, Verdict
+from dyna_nodes.nouns import Action, Decision, Provenance, Simulation, Transition, Verdict
 from dyna_nodes.observe import Exits, close_round, log
 from dyna_nodes.state import Ending, Judged, Progress
 
@@ -57,11 +57,11 @@ def judged_call(core: DynaCore, known: Known, call: ToolCall, judgement: Judgeme
         call = shown_to_policy(core, call)
     return {
         "call": call,
-        "verdict": plain(bound(core, known, verdict, call) if runs else verdict),
+        "verdict": core.shelf.write(bound(core, known, verdict, call) if runs else verdict),
         "runs": runs,
         "answer": None if runs else answer_to(verdict),
         "note": note,
-        "simulation": None if simulation is None else plain(simulation),
+        "simulation": None if simulation is None else core.shelf.write(simulation),
         "human": "verdict" if mode == "enforce" and verdict.decision is Decision.ESCALATE else None,
         "reason": verdict.reason,
         "attempt": 1,
@@ -139,11 +139,10 @@ class Round(NamedTuple):
         update: dict[str, Any] = {
             "messages": list(new),
             "verdicts": verdicts,
-            "queue": list(rest),
-            "candidates": [],
-            "simulations": [],
             "progress": progress,
         }
+        if rest or self.state.get("queue"):
+            update["queue"] = list(rest)
         self._tell(verdicts, chosen, others=others)
         if any(_ends(j) for j in verdicts.values()) and self.core.settings.mode == "enforce":
             return (yield from self._end(message, verdicts, rest, update))
@@ -229,7 +228,7 @@ class Round(NamedTuple):
         return self._blocked(update, progress, hints)
 
     def _allowed(self, judged: Judged, reason: str) -> Judged:
-        verdict = Verdict.model_validate(judged["verdict"])
+        verdict = self.core.shelf.read(Verdict, judged["verdict"])
         allowed = verdict.model_copy(
             update={
                 "decision": Decision.APPROVE,
@@ -239,7 +238,7 @@ class Round(NamedTuple):
         )
         return {
             **judged,
-            "verdict": plain(bound(self.core, self.known, allowed, judged["call"])),
+            "verdict": self.core.shelf.write(bound(self.core, self.known, allowed, judged["call"])),
             "runs": True,
             "answer": None,
             "reason": allowed.reason,
@@ -311,8 +310,8 @@ class Round(NamedTuple):
                 history=self.known.digest,
                 thought=thought_of(message),
                 action=action_of(call),
-                prediction=judged["simulation"]["steps"][0]["prediction"],
-                verdict=Verdict.model_validate(judged["verdict"]),
+                prediction=self.core.shelf.read(Simulation, judged["simulation"]).prediction,
+                verdict=self.core.shelf.read(Verdict, judged["verdict"]),
                 status="unknown",
                 provenance=Provenance.model_validate(provenance),
             ),
@@ -326,14 +325,15 @@ class Round(NamedTuple):
         others: Mapping[str, Verdict] | None = None,
     ) -> None:
         progress: Progress = self.state["progress"]
-        found = {i: Verdict.model_validate(j["verdict"]) for i, j in judged.items()}
-        self.run.write(
-            CritiqueEvent(
+        found = {i: j["verdict"] for i, j in judged.items()}
+        self.run.tell(
+            lambda: CritiqueEvent.made(
                 session=self.run.session(progress["trajectory"]),
                 trajectory=progress["trajectory"],
                 index=progress["index"],
                 chosen=chosen,
-                verdicts={**found, **(verdicts or {})},
+                verdicts={i: self.core.shelf.read(Verdict, v) for i, v in found.items()}
+                | dict(verdicts or {}),
                 others=others or {},
                 runs=tuple(i for i, j in judged.items() if j["runs"]),
                 escalated=tuple(i for i, j in judged.items() if j["human"]),

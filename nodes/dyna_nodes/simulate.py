@@ -22,7 +22,7 @@ from dyna_nodes.conversation import (
     thought_of,
     well_formed,
 )
-from dyna_nodes.core import DynaCore, DynaNode, Run, Turn, plain
+from dyna_nodes.core import DynaCore, DynaNode, Run, Turn
 from dyna_nodes.critics.value import imagined_return
 from dyna_nodes.effects import Effect, Plan, within
 from dyna_nodes.events import Proposal, SimulateEvent
@@ -57,38 +57,45 @@ class SimulateNode(DynaNode):
         progress: Progress = {**turn.progress, "spent": dict(turn.progress["spent"])}
         turn = turn._replace(progress=progress)
         queue: list[ToolCall] = [] if turn.begins else state.get("queue") or []
-        update: dict[str, Any] = {"history": turn.known.source}
+        update: dict[str, Any] = {}
         if turn.begins:
-            update |= {"outcomes": Overwrite([]), "verdicts": {}, "queue": [], "ended": None}
+            update |= {
+                "history": turn.known.source,
+                "outcomes": Overwrite([]),
+                "verdicts": {},
+                "queue": [],
+                "ended": None,
+            }
         messages: list[BaseMessage] = state["messages"]
         if queue:
             candidates = [Candidate(last_ai(messages), "calls")]
         else:
-            candidates = yield from propose(core, messages, run)
+            candidates = yield from propose(core, turn, messages, run)
             progress["ran"] = False
         first = candidates[0]
         if first.kind == "answer":
             ended: Ended = {"kind": "answer", "reason": "the policy gave its final answer"}
             update |= {"messages": [first.message], "progress": progress, "ended": ended}
-            run.write(_event(run, progress, [], [], began, answer=text_of(first.message)))
+            run.tell(lambda: _event(run, progress, [], [], began, answer=text_of(first.message)))
             return Command(update=update, goto=self.end)
         simulations = yield from imagine(core, turn, candidates, messages, queue[:1], run)
+        if progress != state.get("progress"):
+            update["progress"] = progress
         update |= {
             "candidates": [{"message": c.message} for c in candidates],
-            "simulations": [plain(s) for s in simulations],
-            "progress": progress,
+            "simulations": [core.shelf.write(s) for s in simulations],
         }
-        run.write(_event(run, progress, candidates, simulations, began))
+        run.tell(lambda: _event(run, progress, candidates, simulations, began))
         return Command(update=update, goto=self.then)
 
 
-def propose(core: DynaCore, messages: Sequence[BaseMessage], run: Run) -> Plan[list[Candidate]]:
+def propose(core: DynaCore, turn: Turn, messages: Sequence[BaseMessage], run: Run) -> Plan[list[Candidate]]:
     """Ask the policy for candidates.
 
     If the first is a final answer it is the only one; otherwise answers are dropped, and so are responses
     without a readable call where there are others.
     """
-    prompt = answered(messages)
+    prompt = answered(messages) if turn.progress["gaps"] else messages
     replies: list[AIMessage] = yield core.policy.propose(prompt, core.settings.candidates, run.config)
     taken = ids_in(messages)
     candidates = [well_formed(reply, taken) for reply in replies]
@@ -345,7 +352,7 @@ def _event(
     began: float,
     answer: str | None = None,
 ) -> SimulateEvent:
-    return SimulateEvent(
+    return SimulateEvent.made(
         session=run.session(progress["trajectory"]),
         trajectory=progress["trajectory"],
         index=progress["index"],

@@ -72,7 +72,8 @@ class Outcome(TypedDict):
 
 
 class Proposed(TypedDict):
-    """A candidate. It is wrapped so that LangGraph's stream ``messages`` does not take it for one that was chosen."""
+    """A candidate. It is wrapped so that LangGraph's stream ``messages`` does not take it for one that was
+    chosen."""
 
     message: AIMessage
 
@@ -88,6 +89,7 @@ class Progress(TypedDict):
         blocks: Refused turns in a row.
         ran: Whether a call of the current message has run or is approved.
         spent: Imagined calls by tool that has a budget.
+        gaps: Whether the conversation has calls that were never answered, as after an abandoned run.
         done: Whether the environment's episode has ended.
     """
 
@@ -98,6 +100,7 @@ class Progress(TypedDict):
     blocks: int
     ran: bool
     spent: dict[str, int]
+    gaps: bool
     done: bool
 
 

@@ -16,6 +16,7 @@ from langgraph.prebuilt import InjectedState
 from typing_extensions import TypedDict
 
 from dyna_graph.agent import create_dyna_agent
+from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.events import ActEvent, CritiqueEvent, ObserveEvent, SimulateEvent
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Decision, Prediction, Query, Verdict
@@ -209,7 +210,7 @@ def test_the_policy_goes_on_in_the_imagined_world(drive: Any) -> None:
     )
     simulation = events[0].simulations[0]
     assert [s.action.arguments["where"] for s in simulation.steps] == ["a", "b"]
-    assert simulation.value == pytest.approx(0.95 * 0.5)
+    assert simulation.value == pytest.approx(DISCOUNT * 0.5)
     second = imagination.batches[1][0]
     assert second.imagined == 1
     assert [s.observation for s in second.history.steps] == ["You see a."]

@@ -237,6 +237,7 @@ def test_a_tool_that_hangs_is_asked_about_and_siblings_wait(drive: Any, thread: 
             release.wait(2)
         return "answered"
 
+    one_by_one = {**thread, "max_concurrency": 1}
     message = calls(("look", {"where": "a"}, "1"), ("hang", {"x": 1}, "2"))
     agent = create_dyna_agent(
         ScriptedChatModel(script=[message, "Done."]),
@@ -245,7 +246,7 @@ def test_a_tool_that_hangs_is_asked_about_and_siblings_wait(drive: Any, thread: 
         tool_settings={"hang": {"timeout": 0.1}},
         record=tmp_path,
     )
-    parts = drive.stream(agent, "go", thread, stream_mode="values")
+    parts = drive.stream(agent, "go", one_by_one, stream_mode="values")
     release.set()
     pauses = [p for part in parts for p in part.get("__interrupt__", ())]
     assert "no answer within 0.1 s" in pauses[0].value["action_requests"][0]["description"]
