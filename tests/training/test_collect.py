@@ -1,0 +1,179 @@
+"""Collections: what is recorded, that it is always the same, and that an interrupted one goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dyna_nodes.experience import iter_trajectory_file
+from dyna_nodes.nouns import Trajectory
+from dyna_training.behaviours import INVALID_RATE, MIXTURE, mixture, mixture_digest
+from dyna_training.collect import CollectError, CollectSettings, collect, plan
+from dyna_training.data import read_trajectories
+from dyna_training.environments.alfworld import GameFileError
+from dyna_training.environments.alfworld.generator import generate, write
+from dyna_training.recording import Episode, Recorder, game_key, record_of
+from dyna_training.rollouts import play
+from dyna_training.workers import TaskError
+
+FROZEN = "ec14be9012bdc2f8"
+
+
+def settings(out: Path, **more: object) -> CollectSettings:
+    return CollectSettings.model_validate(
+        {"split": "generated", "out": out, "games": 3, "workers": 2, **more}
+    )
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished collection of three households, by two workers."""
+    out = tmp_path_factory.mktemp("data") / "mixture"
+    manifest = collect(settings(out), command="dyna collect …")
+    assert manifest["complete"]
+    return out
+
+
+def test_every_behaviour_plays_every_game(collection: Path) -> None:
+    found = list(read_trajectories([collection]))
+    assert len(found) == 9
+    assert {t.provenance.policy for t in found} == set(MIXTURE)
+    by_game: dict[str, list[Trajectory]] = {}
+    for trajectory in found:
+        by_game.setdefault(trajectory.provenance.environment, []).append(trajectory)
+        behaviour = trajectory.provenance.policy
+        seed = int(trajectory.provenance.environment.rpartition("_")[2])
+        assert trajectory == play(generate(seed), behaviour, seed=0, split="generated")  # type: ignore[arg-type]
+    assert [len(ts) for ts in by_game.values()] == [3, 3, 3]
+
+
+def test_the_manifest_explains_the_folder(collection: Path) -> None:
+    manifest = json.loads((collection / "manifest.json").read_text())
+    found = list(read_trajectories([collection]))
+    assert manifest["format"] == "dyna-collection/1"
+    assert manifest["command"] == "dyna collect …"
+    assert manifest["settings"]["seed"] == 0
+    assert manifest["counts"]["episodes"] == 9
+    assert manifest["counts"]["transitions"] == sum(len(t.transitions) for t in found)
+    assert manifest["counts"]["success"] == sum(t.outcome == "success" for t in found)
+    assert manifest["mixture"]["digest"] == FROZEN
+    assert manifest["versions"]["dyna-graph"]
+
+
+def test_the_mixture_is_frozen() -> None:
+    """Figures name this digest; whoever changes the mixture changes what figures mean."""
+    assert mixture_digest() == FROZEN
+    assert mixture()["behaviours"] == ["expert", "noisy", "random"]
+    assert INVALID_RATE == 0.05
+
+
+def test_the_same_collection_has_the_same_bytes(collection: Path, tmp_path: Path) -> None:
+    """Also when it is stopped half way, with half a line, and goes on."""
+    again = tmp_path / "again"
+    shutil.copytree(collection, again)
+    files = sorted(again.glob("worker-*.jsonl"))
+    whole = [file.read_bytes() for file in files]
+    files[0].write_bytes(whole[0][: len(whole[0]) * 2 // 3])
+    files[1].unlink()
+    (again / "manifest.json").write_text((again / "manifest.json").read_text().replace("true", "false", 1))
+    seen: list[int] = []
+    manifest = collect(settings(again), on_progress=lambda progress: seen.append(progress.done))
+    assert manifest["complete"]
+    assert [file.read_bytes() for file in files] == whole
+    assert files[0].with_name("worker-0.jsonl.truncated").exists()
+    assert 0 < seen[0] < 9
+    assert seen == list(range(seen[0], 10))
+
+
+def test_more_games_extend_a_collection_and_other_settings_are_refused(
+    collection: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "more"
+    shutil.copytree(collection, out)
+    assert plan(settings(out, games=4))[:9] == plan(settings(out))
+    assert collect(settings(out, games=4, workers=1))["counts"]["episodes"] == 12
+    for key, value in {"seed": 1, "max_steps": 20, "behaviours": ["expert"]}.items():
+        with pytest.raises(CollectError, match=f"holds a collection with {key}"):
+            collect(settings(out, **{key: value}))
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(CollectError, match=r"manifest\.json cannot be read"):
+        collect(settings(out))
+    (out / "manifest.json").unlink()
+    with pytest.raises(CollectError, match="trajectories and no manifest"):
+        collect(settings(out))
+
+
+def test_the_plan_leaves_out_what_another_collection_has(tmp_path: Path) -> None:
+    first = {e.game for e in plan(settings(tmp_path, games=5))}
+    rest = {e.game for e in plan(settings(tmp_path, games=5, skip=5))}
+    assert len(first) == len(rest) == 5
+    assert not first & rest
+    twice = plan(settings(tmp_path, repeats=2, behaviours=["random"]))
+    assert [(e.game, e.seed) for e in twice[:3]] == [
+        ("generated:0", 0),
+        ("generated:0", 1),
+        ("generated:1", 0),
+    ]
+    with pytest.raises(CollectError, match="nobody plays"):
+        plan(settings(tmp_path, behaviours=[]))
+    with pytest.raises(CollectError, match="--games"):
+        plan(settings(tmp_path, games=0))
+
+
+@pytest.fixture
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Four training games laid out as alfworld does, the second of them cut off in the middle."""
+    root = tmp_path / "data"
+    files = [write(root / "json_2.1.1" / "train", seed) for seed in range(4)]
+    for number, file in enumerate(files):  # scenes of generated games are no official ones
+        trial = file.parent
+        task = trial.parent.name.rpartition("-")[0] + f"-{number + 3}"
+        target = root / "json_2.1.1" / "train" / task / f"trial_{number}"
+        target.parent.mkdir(exist_ok=True)
+        trial.rename(target)
+        files[number] = target / "game.tw-pddl"
+        trial.parent.rmdir()
+    files[1].write_text(files[1].read_text()[:5000])
+    monkeypatch.setenv("ALFWORLD_DATA", str(root))
+    return files
+
+
+def test_a_corrupt_game_is_reported_and_the_rest_goes_on(official: list[Path], tmp_path: Path) -> None:
+    wanted = settings(tmp_path / "out", split="train", games=0, behaviours=["expert"], workers=1)
+    assert len(plan(wanted)) in (3, 4)  # a game may fall into dev_seen
+    manifest = collect(wanted)
+    assert not manifest["complete"]
+    [failed] = manifest["failed"]
+    assert failed["game"] == str(official[1])
+    assert "truncated or corrupt" in failed["reason"]
+    assert manifest["counts"]["episodes"] == len(plan(wanted)) - 1
+
+
+def test_missing_games_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    with pytest.raises(GameFileError, match="alfworld-download"):
+        collect(settings(tmp_path / "out", split="train"))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CollectError, match="cannot write"):
+        collect(settings(tmp_path / "file" / "out"))
+
+
+def test_recorder_and_keys(tmp_path: Path) -> None:
+    """An episode has one key: planned, recorded and read back."""
+    recorder = Recorder(0, settings(tmp_path).model_dump(mode="json"))
+    episode = Episode("generated:5", "expert", 3)
+    record = recorder(episode)
+    assert record.key == episode.key
+    [trajectory] = iter_trajectory_file(tmp_path / "worker-0.jsonl")
+    assert record_of((tmp_path / "worker-0.jsonl").read_bytes()) == record
+    assert game_key(trajectory.provenance.environment.partition(":")[2]) == "generated:5"
+    assert game_key("/x/train/pick-Mug-2/trial_7/game.tw-pddl") == game_key("pick-Mug-2/trial_7")
+    assert record_of(b'{"format": "something else"}') is None
+    with pytest.raises(TaskError, match="no such game file"):
+        recorder(Episode(str(tmp_path / "a" / "b" / "game.tw-pddl"), "expert", 0))

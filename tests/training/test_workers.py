@@ -1,0 +1,83 @@
+"""Spawned workers: crashes, retries, errors and the end of the caller, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dyna_training.workers import Report, TaskError, WorkersFailed, run_tasks
+
+
+def prepare(number: int, folder: str) -> Callable[[str], str]:
+    """What the workers do, by the task's first word."""
+    if number == 7:
+        raise OSError("no such disk")
+
+    def handle(task: str) -> str:
+        what, _, name = task.partition(" ")
+        attempts = Path(folder, f"{name}.attempts")
+        attempts.write_text(attempts.read_text() + "x" if attempts.exists() else "x")
+        if what == "raise":
+            raise TaskError(f"{name} is corrupt")
+        if what == "stop":
+            raise WorkersFailed("the disk is full")
+        if what == "die" or (what == "die-once" and attempts.read_text() == "x"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "write-and-die":
+            Path(folder, f"{name}.written").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path(folder, f"{name}.done").write_text(str(os.getpid()))
+        return f"{number} {name}"
+
+    return handle
+
+
+def told(reports: list[Report[str]]) -> dict[str, list[tuple[str, object, str]]]:
+    found: dict[str, list[tuple[str, object, str]]] = {}
+    for report in reports:
+        found.setdefault(report.task.partition(" ")[2], []).append(
+            (report.kind, report.result, report.reason)
+        )
+    return found
+
+
+def test_a_crashed_task_is_tried_once_more_and_the_rest_goes_on(tmp_path: Path) -> None:
+    tasks = [["do a", "die-once b", "raise c", "do d", "die e", "do f"], ["do g", "write-and-die h", "do i"]]
+
+    def finished(number: int, task: str) -> str | None:
+        name = task.partition(" ")[2]
+        return f"found {name}" if Path(tmp_path, f"{name}.written").exists() else None
+
+    reports = told(list(run_tasks(tasks, prepare, (str(tmp_path),), finished=finished)))
+    died = f"its process died (signal {int(signal.SIGKILL)})"
+    assert reports == {
+        "a": [("done", "0 a", "")],
+        "b": [("crashed", None, died), ("done", "0 b", "")],
+        "c": [("failed", None, "c is corrupt")],
+        "d": [("done", "0 d", "")],
+        "e": [("crashed", None, died), ("failed", None, f"{died}, twice")],
+        "f": [("done", "0 f", "")],
+        "g": [("done", "1 g", "")],
+        "h": [("done", "found h", "")],
+        "i": [("done", "1 i", "")],
+    }
+    assert Path(tmp_path, "e.attempts").read_text() == "xx"
+    assert Path(tmp_path, "h.attempts").read_text() == "x"
+    pids = {name: Path(tmp_path, f"{name}.done").read_text() for name in "adfgi"}
+    assert pids["a"] != pids["d"] != pids["f"]
+    assert str(os.getpid()) not in pids.values()
+
+
+def test_what_ends_everything_and_what_cannot_start(tmp_path: Path) -> None:
+    reports = run_tasks([["do a", "stop b", "do c"]], prepare, (str(tmp_path),))
+    assert next(reports).result == "0 a"
+    with pytest.raises(WorkersFailed, match="the disk is full"):
+        list(reports)
+    assert not Path(tmp_path, "c.done").exists()
+    with pytest.raises(WorkersFailed, match="OSError: no such disk"):
+        list(run_tasks([[]] * 7 + [["do x"]], prepare, (str(tmp_path),)))
+    assert list(run_tasks([[], []], prepare, (str(tmp_path),))) == []
