@@ -172,6 +172,7 @@ class Recorder:
         self.rest: list[Round] = []
         self.ended: str | None = None
         self._proposed: SimulateEvent | None = None
+        self._verdicts: dict[str, Verdict] = {}
         self._seconds = 0.0
 
     def feed(self, event: object) -> Turn | None:
@@ -180,13 +181,13 @@ class Recorder:
             self._seconds += event.seconds
             if event.answer is not None:
                 self.ended = "answer"
-            self._proposed = event
+            self._proposed, self._verdicts = event, {}
         elif isinstance(event, CritiqueEvent) and self._proposed is not None:
             self._seconds += event.seconds
-            round_ = _round(self._proposed, event)
-            if self.rest and event.runs and not self.rest[-1].ran and _same(self.rest[-1], round_):
-                self.rest.pop()  # rejected, and then allowed because the revisions were used up
-            self.rest.append(round_)
+            if self._verdicts:  # rejected, and then allowed after all, since the revisions were used up
+                self.rest.pop()
+            self._verdicts |= {**event.others, **event.verdicts}
+            self.rest.append(_round(self._proposed, event, self._verdicts))
         elif isinstance(event, ActEvent):
             self._seconds += event.seconds
         elif isinstance(event, ObserveEvent):
@@ -203,17 +204,12 @@ class Recorder:
         return turn
 
 
-def _same(before: Round, after: Round) -> bool:
-    return [c.action for c in before.candidates] == [c.action for c in after.candidates]
-
-
-def _round(proposed: SimulateEvent, critique: CritiqueEvent) -> Round:
-    verdicts = {**critique.others, **critique.verdicts}
+def _round(proposed: SimulateEvent, critique: CritiqueEvent, verdicts: Mapping[str, Verdict]) -> Round:
     candidates: list[Candidate] = []
     chosen = 0
     for index, proposal in enumerate(proposed.candidates):
         for call_id, action in _calls(proposed, index, proposal).items():
-            if index == critique.chosen and (call_id in critique.runs or not critique.runs):
+            if call_id in critique.runs or (index == critique.chosen and not critique.runs):
                 chosen = len(candidates)
             simulation = next((s for s in proposed.simulations if s.call_id == call_id), None)
             candidates.append(
