@@ -70,6 +70,7 @@ def create_dyna_agent(
     max_blocks: int = 3,
     max_steps: int = 50,
     discount: float = DISCOUNT,
+    dry_run: bool = False,
     verdict_ttl: float | None = None,
     world_model_timeout: float | None = None,
     critic_timeout: float | None = None,
@@ -110,6 +111,8 @@ def create_dyna_agent(
         max_blocks: After how many refused turns in a row the run ends.
         max_steps: How many executed turns a run may take.
         discount: Discount per imagined step, in (0, 1].
+        dry_run: No tool runs: the world model's prediction takes the place of the result, and transitions are
+            marked as imagined.
         verdict_ttl: Seconds for which a verdict counts; None means for ever.
         world_model_timeout: Seconds that all predictions of one depth may take.
         critic_timeout: Seconds that judging one turn may take.
@@ -156,6 +159,7 @@ def create_dyna_agent(
         max_blocks=max_blocks,
         max_steps=max_steps,
         discount=discount,
+        dry_run=dry_run,
         verdict_ttl=verdict_ttl,
         world_model_timeout=world_model_timeout,
         critic_timeout=critic_timeout,

@@ -19,6 +19,8 @@ from dyna_nodes.effects import DeadlineExceeded, Effect, Plan, aperform, blockin
 from dyna_nodes.events import ActEvent
 from dyna_nodes.guard import GuardedTool, Permit, Refused
 from dyna_nodes.journal import Intent, IntentJournal, JournalError, answer_text
+from dyna_nodes.nouns import Prediction, Simulation
+from dyna_nodes.observe import log, transitions_of
 from dyna_nodes.settings import ToolSettings
 from dyna_nodes.state import Judged, Outcome
 from dyna_nodes.tool_node import CallNode
@@ -100,6 +102,8 @@ def guarded(
     permit = Permit(
         verdict.get("digest", ""), core.known(state, run).digest, verdict.get("expires_at"), core.identities
     )
+    if core.settings.dry_run:
+        return _told(run, state, call, attempt, began, _imagined(core, call, judged))
     journal = yield from core.journal()
     past: list[Intent] = []
     if journal is not None:
@@ -121,7 +125,41 @@ def guarded(
     except GraphBubbleUp:
         _tell(run, state, call, attempt, began, "suspended", "the tool asks a human")
         raise
+    if any(
+        isinstance(r, Command) and r.graph is not None
+        for r in (result if isinstance(result, list) else [result])
+    ):
+        yield from _leave(core, run, state, call_id, result, time.perf_counter() - began)
     return _told(run, state, call, attempt, began, result)
+
+
+def _imagined(core: DynaCore, call: ToolCall, judged: Judged) -> ToolMessage:
+    """Return what the world model predicts in place of the result of a call."""
+    simulation = judged["simulation"]
+    found = Prediction() if simulation is None else core.shelf.read(Simulation, simulation).prediction
+    text = found.observation if found.observation is not None else found.difference
+    if text is None:
+        why = found.error or "nothing was predicted"
+        return refusal(
+            str(call["id"]), call["name"], f"Dry run: this call did not run, and {why}.", kind="imagined"
+        )
+    reward = found.reward if found.reward is not None else float(found.success) if found.success else None
+    done = found.done if found.done is not None else found.success
+    return ToolMessage(
+        text,
+        tool_call_id=str(call["id"]),
+        name=call["name"],
+        artifact={"reward": reward, "done": done},
+        additional_kwargs=mark("imagined"),
+    )
+
+
+def _leave(core: DynaCore, run: Run, state: Any, call_id: str, result: Any, seconds: float) -> Plan[None]:
+    """Record a call that hands over to the parent graph: LangGraph leaves this one before observe could."""
+    updates = [c.update for c in (result if isinstance(result, list) else [result]) if isinstance(c, Command)]
+    messages = [m for u in updates if isinstance(u, Mapping) for m in u.get("messages", [])]
+    for transition in transitions_of(core, state, run, [_outcome(call_id, messages, seconds)]):
+        yield from log(core, transition)
 
 
 class Execution(NamedTuple):

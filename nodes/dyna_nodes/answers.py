@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from langchain_core.messages import ToolMessage
 
 from dyna_nodes.conversation import mark, refusal
-from dyna_nodes.state import Judged
+from dyna_nodes.state import Judged, Outcome
 
 REFUSED = "This call was refused and did not run."
 
@@ -24,6 +24,26 @@ def answer(call_id: str, judged: Judged) -> ToolMessage:
     if judged["answered_by"] == "respond":
         return ToolMessage(text, tool_call_id=call_id, name=call["name"], additional_kwargs=mark("respond"))
     return refusal(call_id, call["name"], text, kind="rejected")
+
+
+def human_outcomes(verdicts: Mapping[str, Judged]) -> list[Outcome]:
+    """Return what a human said about calls that had been started and whose outcome nobody knew.
+
+    They may have had their effect, so they count as executed: with the observation that the human gave, or none.
+    """
+    return [
+        {
+            "call_id": call_id,
+            "status": "ok" if judged["answered_by"] == "respond" else "unknown",
+            "messages": [answer(call_id, judged)],
+            "detail": judged["reason"],
+            "attempt": judged["attempt"] - 1,
+            "seconds": 0.0,
+            "recorded": False,
+        }
+        for call_id, judged in verdicts.items()
+        if judged["attempt"] > 1 and not judged["runs"] and judged["answered_by"] is not None
+    ]
 
 
 def with_note(message: ToolMessage, note: str | None) -> ToolMessage:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -211,7 +213,7 @@ class DynaCore:
         self.critic = critic
         self.record = record
         self.checkpointer = checkpointer or None
-        self.provenance = provenance or Provenance(policy=self.policy.name)
+        self.provenance = _with_versions(provenance or Provenance(policy=self.policy.name), world_model)
         self.identities = Identities()
         self.histories = Histories()
         self.shelf = Shelf()
@@ -274,7 +276,9 @@ class DynaCore:
         more = run.config.get("configurable", {}).get("provenance")
         if not run.thread and not more:
             return self.provenance
-        updates = {"thread": run.thread, **(more or {})}
+        if not more:
+            return self.provenance.model_copy(update={"thread": run.thread})
+        updates = {"thread": run.thread, **more}
         return Provenance.model_validate({**self.provenance.model_dump(), **updates})
 
 
@@ -283,6 +287,22 @@ def _settings_of(tool: BaseTool, settings: LoopSettings) -> ToolSettings:
     is."""
     found = settings.tool(tool.name)
     return found.model_copy(update={"sequential": True}) if (tool.metadata or {}).get("sequential") else found
+
+
+def _with_versions(provenance: Provenance, world_model: WorldModel | None) -> Provenance:
+    """Note the versions of what produces the transitions, where the caller has not."""
+    versions = {"dyna-graph": _version()}
+    if world_model is not None:
+        versions["world_model"] = str(getattr(world_model, "name", type(world_model).__name__))
+    return provenance.model_copy(update={"versions": {**versions, **provenance.versions}})
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("dyna-graph")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"
 
 
 def _progress(trajectory: str, messages: Sequence[BaseMessage]) -> Progress:

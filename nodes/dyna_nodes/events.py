@@ -95,7 +95,7 @@ class ActEvent(DynaEvent):
     type: Literal["dyna.act"] = "dyna.act"
     call_id: str
     action: Action
-    status: Literal["ok", "error", "unknown", "deferred", "repeated", "refused", "suspended"]
+    status: Literal["ok", "error", "unknown", "deferred", "repeated", "refused", "imagined", "suspended"]
     detail: str = ""
     attempt: int = 1
     seconds: float = 0.0

@@ -141,11 +141,13 @@ def close_round(
     progress: Progress = {**before, "index": before["index"] + len(steps), "done": done}
     if acted:
         progress |= {"steps": before["steps"] + (0 if queue else 1), "revisions": 0, "blocks": 0}
+    else:
+        progress["blocks"] += 1
     if done and queue:
         new += [refusal(str(c["id"]), c["name"], "Not run: the episode has ended.") for c in queue]
     ended = _ending(core, progress, done, direct and bool(steps), bool(queue))
-    if ended is not None and ended["kind"] == "max_steps":
-        new.append(final_note("max_steps", ended["reason"]))
+    if ended is not None and ended["kind"] in ("max_steps", "blocked"):
+        new.append(final_note(ended["kind"], ended["reason"]))
     extended = core.histories.extend(run.session(progress["trajectory"]), known, steps) if steps else known
     _tell(run, progress, before, transitions, ended)
     update: dict[str, Any] = {"messages": new, "progress": progress, "outcomes": Overwrite([])}
@@ -169,6 +171,11 @@ def _ending(core: DynaCore, progress: Progress, done: bool, direct: bool, more: 
         return None
     if direct:
         return {"kind": "return_direct", "reason": "the result of the tool is the answer"}
+    if progress["blocks"] >= core.settings.max_blocks:
+        return {
+            "kind": "blocked",
+            "reason": f"{progress['blocks']} turns in a row were refused when they should run",
+        }
     limit = core.settings.max_steps
     if progress["steps"] >= limit:
         return {"kind": "max_steps", "reason": f"the limit of {limit} steps is reached"}
@@ -207,7 +214,12 @@ def transitions_of(
     return result
 
 
-_STATUS: dict[str, Literal["ok", "error", "unknown"]] = {"ok": "ok", "error": "error", "unknown": "unknown"}
+_STATUS: dict[str, Literal["ok", "error", "unknown"]] = {
+    "ok": "ok",
+    "error": "error",
+    "unknown": "unknown",
+    "imagined": "ok",
+}
 
 
 def _transition(
@@ -221,14 +233,19 @@ def _transition(
     outcome: Outcome,
 ) -> Transition:
     message = _answer_of(outcome)
-    observation = "" if message is None else text_of(message)
-    reward, done = (None, None) if message is None else reward_and_end(message)
     status = _STATUS[outcome["status"]]
+    seen = message is not None and status != "unknown"
+    observation = text_of(message) if message is not None and seen else ""
+    reward, done = reward_and_end(message) if message is not None and seen else (None, None)
+    provenance = core.provenance_of(run)
+    if outcome["status"] == "imagined":
+        provenance = provenance.model_copy(update={"source": "imagination"})
     prediction: Prediction | None = None
     scores: dict[str, float] = {}
     if judged["simulation"] is not None and core.world_model is not None:
         prediction = core.shelf.read(Simulation, judged["simulation"]).prediction
-        scores = score(prediction, observation, reward, done, status=status)
+        if outcome["status"] != "imagined":
+            scores = score(prediction, observation, reward, done, status=status)
     return Transition(
         id=transition_id(progress["trajectory"], outcome["call_id"], outcome["attempt"]),
         trajectory=progress["trajectory"],
@@ -244,7 +261,7 @@ def _transition(
         done=done,
         status=status,
         scores=scores,
-        provenance=core.provenance_of(run),
+        provenance=provenance,
     )
 
 

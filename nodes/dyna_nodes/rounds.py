@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.tool import ToolCall
 from langgraph.types import Command, Send
 
-from dyna_nodes.answers import REFUSED, answers
+from dyna_nodes.answers import REFUSED, answers, human_outcomes
 from dyna_nodes.conversation import action_of, final_note, refusal, thought_of
 from dyna_nodes.core import DynaCore, Run, transition_id
 from dyna_nodes.effects import Plan
@@ -148,20 +148,19 @@ class Round(NamedTuple):
             return (yield from self._end(message, verdicts, rest, update))
         if any(j["human"] for j in verdicts.values()):
             return Command(update=update, goto=self.places.critique)
-        outcomes = self.state.get("outcomes") or []
+        if self.core.record is not None:
+            yield from self._record_refused(verdicts, message)
+        outcomes = [*(self.state.get("outcomes") or []), *human_outcomes(verdicts)]
         finished = {o["call_id"] for o in outcomes}
         running = [j["call"] for i, j in verdicts.items() if j["runs"] and i not in finished]
         if running:
             progress["ran"] = True
             return Command(update=update, goto=[Send(self.places.act, {"call": c}) for c in running])
         if finished:
-            after = {**self.state, **update, "messages": self.state["messages"]}
+            after = {**self.state, **update, "messages": self.state["messages"], "outcomes": outcomes}
             where = Exits(self.places.simulate, self.places.critique, self.places.end)
             return (yield from close_round(self.core, after, self.run, where, self.began))
-        if self.core.record is not None:
-            for call_id, judged in verdicts.items():
-                yield from self._record_imagined(call_id, judged["call"], judged, message)
-        if rest or progress["ran"]:
+        if rest or progress["ran"] or any(j["answered_by"] == "respond" for j in verdicts.values()):
             update["messages"] += answers(verdicts)
             update["verdicts"] = {}
             return Command(update=update, goto=self.places.simulate)
@@ -268,8 +267,7 @@ class Round(NamedTuple):
         update["messages"] += [refusal(str(c["id"]), c["name"], text) for c in calls]
         update |= {"verdicts": {}, "queue": []}
         if self.core.record is not None:
-            for call_id, judged in verdicts.items():
-                yield from self._record_imagined(call_id, judged["call"], judged, message)
+            yield from self._record_refused(verdicts, message)
         return self._stop(update, "end", reason)
 
     def _stop(self, update: dict[str, Any], kind: Ending, reason: str) -> Command[Any]:
@@ -291,6 +289,12 @@ class Round(NamedTuple):
                 for call, judgement in zip(calls[index], judgements[index], strict=True):
                     judged = judged_call(self.core, self.known, call, judgement)
                     yield from self._record_imagined(str(call["id"]), call, judged, candidate)
+
+    def _record_refused(self, verdicts: Mapping[str, Judged], message: AIMessage) -> Plan[None]:
+        """Record what was imagined about the calls that do not run."""
+        for call_id, judged in verdicts.items():
+            if not judged["runs"] and judged["attempt"] == 1:
+                yield from self._record_imagined(call_id, judged["call"], judged, message)
 
     def _record_imagined(
         self, call_id: str, call: ToolCall, judged: Judged, message: AIMessage

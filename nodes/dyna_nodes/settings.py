@@ -61,6 +61,7 @@ class LoopSettings(Noun):
         max_blocks: After how many refused turns in a row the run ends.
         max_steps: How many executed turns a run may take.
         discount: Discount per imagined step, in (0, 1].
+        dry_run: No tool runs: the world model's prediction takes the place of the result.
         verdict_ttl: Seconds for which a verdict counts; None means for ever.
         world_model_timeout: Seconds that all predictions of one depth may take.
         critic_timeout: Seconds that judging one turn may take.
@@ -77,6 +78,7 @@ class LoopSettings(Noun):
     max_blocks: int = Field(default=3, ge=1)
     max_steps: int = Field(default=50, ge=1)
     discount: float = Field(default=DISCOUNT, gt=0, le=1)
+    dry_run: bool = False
     verdict_ttl: float | None = Field(default=None, gt=0)
     world_model_timeout: float | None = Field(default=None, gt=0)
     critic_timeout: float | None = Field(default=None, gt=0)

@@ -54,7 +54,7 @@ class Outcome(TypedDict):
         call_id: Id of the call.
         status: ``ok``, ``error``, ``unknown`` (started, but how it ended is not known), ``deferred`` (not
             started, because another call is unknown), ``repeated`` (known to have been done before),
-            ``refused`` (no verdict for exactly this call).
+            ``refused`` (no verdict for exactly this call), ``imagined`` (in a dry run).
         messages: The messages that the call contributes, its `ToolMessage` among them.
         detail: What is known when the status is not ``ok``.
         attempt: Number of the attempt, from 1.
@@ -63,7 +63,7 @@ class Outcome(TypedDict):
     """
 
     call_id: str
-    status: Literal["ok", "error", "unknown", "deferred", "repeated", "refused"]
+    status: Literal["ok", "error", "unknown", "deferred", "repeated", "refused", "imagined"]
     messages: list[BaseMessage]
     detail: str
     attempt: int

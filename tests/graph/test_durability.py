@@ -96,6 +96,18 @@ def test_a_human_may_say_what_happened(process: Process, tmp_path: Path) -> None
     final = resume(tmp_path, {"type": "respond", "message": "b stands there"})
     assert [m.content for m in final["messages"] if m.type == "tool"] == ["wrote a", "b stands there"]
     assert lines(tmp_path, "effects") == ["a", "b"]
+    recorded = list(ExperienceLog(tmp_path / "experience").read())
+    assert [(t.observation, t.status) for t in recorded] == [("wrote a", "ok"), ("b stands there", "ok")]
+
+
+def test_a_human_may_leave_it_unknown(process: Process, tmp_path: Path) -> None:
+    process("before b", "a b")
+    process("never")
+    final = resume(tmp_path, {"type": "reject"})
+    assert "A human rejected this call" in final["messages"][3].content
+    assert lines(tmp_path, "effects") == ["a"]
+    recorded = list(ExperienceLog(tmp_path / "experience").read())
+    assert [(t.observation, t.status) for t in recorded] == [("wrote a", "ok"), ("", "unknown")]
 
 
 def test_killed_after_the_effect_was_noted_as_done(process: Process, tmp_path: Path) -> None:
