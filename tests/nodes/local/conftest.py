@@ -23,12 +23,3 @@ def engine() -> Iterator[Engine]:
 def plain() -> LlamaForCausalLM:
     """The same weights as the engine's, run by transformers itself."""
     return tiny_model()
-
-
-@pytest.fixture(scope="session")
-def smollm2() -> Iterator[Engine]:
-    """The real base in float32."""
-    from dyna_nodes.local.base import load_base
-
-    with Engine(load_base("smollm2", "float32")) as engine:
-        yield engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -105,26 +106,21 @@ async def test_cancelling_a_task_cancels_its_request(engine: Engine) -> None:
     assert engine.stats.forwards < 1000
 
 
-def test_ctrl_c_in_a_waiting_caller_cancels_its_request(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    submit = engine._submit
+def test_ctrl_c_in_a_waiting_caller_cancels_its_requests(engine: Engine) -> None:
+    gate = Gate()
+    main = threading.main_thread().ident
+    assert main is not None
 
-    def interrupted(requests: Any) -> list[Any]:
-        futures = submit(requests)
+    def interrupt() -> None:
+        gate.reached.wait()
+        signal.pthread_kill(main, signal.SIGINT)
 
-        def raises() -> None:
-            raise KeyboardInterrupt
-
-        futures[0].result = raises  # type: ignore[method-assign, assignment]
-        made.extend(futures)
-        return futures
-
-    made: list[Any] = []
-    monkeypatch.setattr(engine, "_submit", interrupted)
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        engine.generate([Request([5], max_new_tokens=1900, stop_ids=()), Request([6], max_new_tokens=1900)])
-    assert [f.cancelled() for f in made] == [True, True]
+        engine.generate([gate.request(), Request([6], max_new_tokens=1900, stop_ids=())])
+    gate.opened.set()
+    engine.generate([Request([7, 8], max_new_tokens=1)])
+    assert engine.stats.forwards < 10
 
 
 def test_a_callback_that_raises_fails_its_own_request(engine: Engine) -> None:
