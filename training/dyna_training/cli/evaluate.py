@@ -15,12 +15,15 @@ import typer
 from dyna_training.cli.evaluate_agent import agent
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dyna_training.evaluation.world_model import Progress
 
 app = typer.Typer(no_args_is_help=True, help="Measure a world model, or an agent with and without one.")
 
 ADAPTER_HELP = (
-    "Adapter to examine, as FOLDER or LABEL=FOLDER; repeat for several. Numbers (525k) make a curve."
+    "Adapter to examine, as FOLDER or LABEL=FOLDER; repeat for several; labels that are numbers (525k) make a "
+    "curve. LABEL= alone is the base model's own weights."
 )
 
 
@@ -63,6 +66,7 @@ def world_model(
     generate: Annotated[
         bool, typer.Option(help="Generate where a token differs; without it only EM.")
     ] = True,
+    batch: Annotated[int, typer.Option(help="Episodes examined together; more on a GPU.")] = 4,
     verify: Annotated[int, typer.Option(help="Steps at which teacher forcing is checked by generating.")] = 0,
     curve_unit: Annotated[str, typer.Option(help="What labels that are numbers count.")] = "target tokens",
     seed: Annotated[
@@ -78,7 +82,8 @@ def world_model(
     command goes on where it stopped.
     """
     from dyna_training.evaluation import report
-    from dyna_training.evaluation.world_model import WorldModelEvaluation, evaluate
+    from dyna_training.evaluation.lineup import WorldModelEvaluation
+    from dyna_training.evaluation.world_model import evaluate
 
     with explained():
         given = {
@@ -97,6 +102,7 @@ def world_model(
             "untrained": untrained,
             "baselines": baselines,
             "generate": generate,
+            "batch": batch,
             "verify": verify,
             "curve_unit": curve_unit,
             "out": out,
@@ -108,12 +114,17 @@ def world_model(
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
         return
-    from rich.console import Console
-
-    console = Console()
+    console = screen()
     for part in report.screen(results):
         console.print(part)
     console.print("Written: " + ", ".join(map(str, files)))
+
+
+def screen() -> Console:
+    """Return a console for tables, wide where nobody knows how wide it is: in a file or a pipe."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def command() -> str:
@@ -123,8 +134,10 @@ def command() -> str:
     return shlex.join(["dyna", *sys.argv[1:]])
 
 
-def _labelled(text: str) -> tuple[str, Path]:
+def _labelled(text: str) -> tuple[str, Path | None]:
     label, equals, folder = text.partition("=")
+    if equals and not folder:
+        return label, None
     path = Path(folder if equals else text).expanduser()
     if not equals:
         label = path.resolve().name

@@ -8,7 +8,7 @@ from dyna_nodes.nouns import Prediction, Query, Trajectory, digest_of
 from dyna_nodes.world_models import CopyWorldModel, TemplateWorldModel
 from dyna_training.behaviours import MIXTURE
 from dyna_training.environments.alfworld import KnownWorld
-from dyna_training.evaluation.examinees import AskedExaminee
+from dyna_training.evaluation.examinees import BOTH, AskedExaminee
 
 SHOT_STEPS = 6
 """Fewest steps of an episode that is shown as an example."""
@@ -58,11 +58,12 @@ def baselines(train: Sequence[Trajectory], *, rules: bool) -> list[AskedExaminee
     template = TemplateWorldModel.fit(train)
     digest = digest_of(template.templates, template.fallback)
     found = [
-        AskedExaminee(CopyWorldModel(), "copy"),
-        AskedExaminee(template, digest),
+        AskedExaminee("copy", dict.fromkeys(BOTH, CopyWorldModel()), "copy"),
+        AskedExaminee("template", dict.fromkeys(BOTH, template), digest),
     ]
     if rules:
-        found.append(AskedExaminee(RulesWorldModel(template), f"rules {digest}"))
+        known = RulesWorldModel(template)
+        found.append(AskedExaminee("rules", dict.fromkeys(BOTH, known), f"rules {digest}"))
     return found
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,8 +14,11 @@ from dyna_nodes.codec import Context
 from dyna_nodes.nouns import Prediction, Query, Trajectory, digest_of
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.scoring import solved, token_f1
+from dyna_nodes.world_models import TrainedWorldModel
 from dyna_training.evaluation.episodes import content
 from dyna_training.evaluation.forcing import Forced, ForcingModel, TooLongError
+
+BOTH: Final[tuple[Context, ...]] = ("agent", "privileged")
 
 
 class StepOutcome(BaseModel):
@@ -59,8 +62,8 @@ class Examinee(Protocol):
         """Return a digest of everything that the outcomes depend on."""
         ...
 
-    def examine(self, trajectory: Trajectory, context: Context) -> list[StepOutcome]:
-        """Return one outcome per step."""
+    def examine(self, trajectories: Sequence[Trajectory], context: Context) -> list[list[StepOutcome]]:
+        """Return, for each trajectory, one outcome per step."""
         ...
 
 
@@ -73,31 +76,34 @@ def queries(trajectory: Trajectory, context: Context) -> list[Query]:
     ]
 
 
+def truth(trajectory: Trajectory) -> list[tuple[str, bool]]:
+    """Return for each step what was really observed, and whether it solved the task."""
+    return [(t.observation.strip(), bool(solved(t.reward, t.done))) for t in trajectory.transitions]
+
+
 class AskedExaminee:
     """Any world model, asked step by step.
 
     Args:
-        model: The world model; in privileged context the hidden state is in the history.
-        digest: Identifies what the model is, for the cache.
-        name: Name in the results; the model's own when None.
+        name: Name in the results.
+        models: The world model of each context; in privileged context the hidden state is in the history.
+        digest: Identifies what the models are, for the cache.
     """
 
-    def __init__(self, model: WorldModel, digest: str, *, name: str | None = None) -> None:
-        self.model = model
-        self.name = name or model.name
+    def __init__(self, name: str, models: Mapping[Context, WorldModel], digest: str) -> None:
+        self.name = name
+        self._models = dict(models)
         self._digest = digest
 
     def key(self, trajectory: Trajectory, context: Context) -> str:
         """Return a digest of model, context and episode."""
         return digest_of("asked", self._digest, context, content(trajectory))
 
-    def examine(self, trajectory: Trajectory, context: Context) -> list[StepOutcome]:
+    def examine(self, trajectories: Sequence[Trajectory], context: Context) -> list[list[StepOutcome]]:
         """Ask about every step, all in one batch."""
-        predictions = self.model.predict(queries(trajectory, context))
-        return [
-            compare(prediction, step.observation, bool(solved(step.reward, step.done)))
-            for prediction, step in zip(predictions, trajectory.transitions, strict=True)
-        ]
+        asked = [query for trajectory in trajectories for query in queries(trajectory, context)]
+        answers = iter(self._models[context].predict(asked))
+        return [[compare(next(answers), *true) for true in truth(trajectory)] for trajectory in trajectories]
 
 
 class TrainedExaminee:
@@ -122,7 +128,7 @@ class TrainedExaminee:
         forcing: ForcingModel,
         adapter: Path | None = None,
         *,
-        generators: Mapping[Context, WorldModel] | None = None,
+        generators: Mapping[Context, TrainedWorldModel] | None = None,
         shots: Sequence[Trajectory] = (),
     ) -> None:
         if shots and generators:
@@ -133,15 +139,16 @@ class TrainedExaminee:
         self.generators = dict(generators or {})
         self._shots = tuple(shots)
         base = forcing.base
-        weights = None if adapter is None else file_digest(adapter / "adapter_model.safetensors")
+        files = () if adapter is None else ("adapter_config.json", "adapter_model.safetensors")
+        weights = [file_digest(adapter / file) for file in files if adapter is not None]
         self.digest = digest_of(base.fingerprint, str(base.model.dtype), str(base.model.device.type), weights)
 
     def key(self, trajectory: Trajectory, context: Context) -> str:
-        """Return a digest of weights, precision, codec (the tokens themselves) and episode."""
+        """Return a digest of weights, precision, generation, codec (the tokens themselves) and episode."""
         row = self._forcing.row(trajectory, context, self._shots)
-        return digest_of(
-            "trained", self.digest, context in self.generators, row.example.ids, content(trajectory)
-        )
+        generator = self.generators.get(context)
+        longest = None if generator is None else generator.max_new_tokens
+        return digest_of("trained", self.digest, longest, row.example.ids, content(trajectory))
 
     def forced(self, trajectory: Trajectory, context: Context) -> list[Forced]:
         """Return what teacher forcing alone says about each step.
@@ -151,25 +158,34 @@ class TrainedExaminee:
         """
         return self._forcing.force(self._forcing.row(trajectory, context, self._shots), self._adapter)
 
-    def examine(self, trajectory: Trajectory, context: Context) -> list[StepOutcome]:
-        """Read the episode once, then generate where a token differs."""
+    def examine(self, trajectories: Sequence[Trajectory], context: Context) -> list[list[StepOutcome]]:
+        """Read every episode once, then generate where a token differs, for all episodes in one batch."""
+        outcomes = [self._read(trajectory, context) for trajectory in trajectories]
+        if context not in self.generators:
+            return outcomes
+        places = [
+            (number, index)
+            for number, found in enumerate(outcomes)
+            for index, outcome in enumerate(found)
+            if not outcome.exact and outcome.error is None
+        ]
+        every = [queries(trajectory, context) for trajectory in trajectories]
+        answers = self.generators[context].predict([every[number][index] for number, index in places])
+        for (number, index), answer in zip(places, answers, strict=True):
+            said = compare(answer, *truth(trajectories[number])[index])
+            # Now and then the same text comes in other tokens: then it is a match after all.
+            known = outcomes[number][index].model_dump(
+                include={"surprise", "tokens", "value_after", "value_blind"}
+            )
+            outcomes[number][index] = said.model_copy(update=known)
+        return outcomes
+
+    def _read(self, trajectory: Trajectory, context: Context) -> list[StepOutcome]:
         try:
             forced = self.forced(trajectory, context)
         except TooLongError as error:
             return [StepOutcome(exact=False, f1=0.0, error=str(error)) for _ in trajectory.transitions]
-        truth = [(t.observation.strip(), bool(solved(t.reward, t.done))) for t in trajectory.transitions]
-        outcomes = [_outcome(f, *true) for f, true in zip(forced, truth, strict=True)]
-        open_steps = [i for i, f in enumerate(forced) if not f.exact]
-        if context in self.generators and open_steps:
-            asked = queries(trajectory, context)
-            answers = self.generators[context].predict([asked[i] for i in open_steps])
-            for index, answer in zip(open_steps, answers, strict=True):
-                # Now and then the same text comes in other tokens: then it is a match after all.
-                known = outcomes[index].model_dump(
-                    include={"surprise", "tokens", "value_after", "value_blind"}
-                )
-                outcomes[index] = compare(answer, *truth[index]).model_copy(update=known)
-        return outcomes
+        return [_outcome(f, *true) for f, true in zip(forced, truth(trajectory), strict=True)]
 
 
 def _outcome(forced: Forced, observation: str, success: bool) -> StepOutcome:

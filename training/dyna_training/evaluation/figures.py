@@ -154,8 +154,10 @@ def value_figures(boot: Bootstrap, facts: Sequence[Facts], outcomes: Sequence[St
     if not labelled.any():
         return {}
     found: dict[str, Any] = {}
+    # Where nothing was generated the imagined returns of the mistakes are missing, and the rest would flatter.
+    generated = bool(_known([o.f1 for o in outcomes]).all())
     for name, values in (
-        ("imagined", [o.value for o in outcomes]),
+        ("imagined", [o.value if generated else None for o in outcomes]),
         ("after", [o.value_after for o in outcomes]),
         ("blind", [o.value_blind for o in outcomes]),
     ):

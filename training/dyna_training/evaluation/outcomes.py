@@ -67,6 +67,7 @@ def examine(
     context: Context,
     *,
     cache: OutcomeCache | None = None,
+    batch: int = 1,
     on_episode: Callable[[], None] = lambda: None,
 ) -> list[list[StepOutcome]]:
     """Examine a model on every step of every trajectory, given the real history.
@@ -76,6 +77,7 @@ def examine(
         trajectories: The episodes.
         context: What the model is told.
         cache: What is known already, and where new outcomes go.
+        batch: Episodes that are examined together.
         on_episode: Called after every episode.
 
     Returns:
@@ -85,13 +87,22 @@ def examine(
         ValueError: Privileged context, and a trajectory without hidden state.
     """
     cache = cache or OutcomeCache(None)
-    found = []
-    for trajectory in trajectories:
-        key = examinee.key(trajectory, context)
-        outcomes = cache.get(key)
-        if outcomes is None:
-            outcomes = examinee.examine(trajectory, context)
-            cache.put(key, outcomes, model=examinee.name, context=context, trajectory=trajectory.id)
-        found.append(outcomes)
-        on_episode()
-    return found
+    found: list[list[StepOutcome] | None] = []
+    keys = [examinee.key(trajectory, context) for trajectory in trajectories]
+    missing = []
+    for index, key in enumerate(keys):
+        found.append(cache.get(key))
+        if found[index] is None:
+            missing.append(index)
+        else:
+            on_episode()
+    for start in range(0, len(missing), batch):
+        part = missing[start : start + batch]
+        answers = examinee.examine([trajectories[index] for index in part], context)
+        for index, outcomes in zip(part, answers, strict=True):
+            found[index] = outcomes
+            cache.put(
+                keys[index], outcomes, model=examinee.name, context=context, trajectory=trajectories[index].id
+            )
+            on_episode()
+    return [outcomes for outcomes in found if outcomes is not None]

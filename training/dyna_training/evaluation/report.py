@@ -13,18 +13,18 @@ from dyna_training.evaluation.figures import ENOUGH
 
 Figures = dict[str, Any]
 
-METHOD = (
-    "Greedy decoding after the real history, {dtype}; brackets are 95 % bootstrap intervals over games. EM counts "
-    "a step when observation and success flag are both right; macro is the mean over action types. *determined* "
-    "are steps whose observation follows from the history, *first look* those that show something for the first "
-    "time. F1 is word-level. *rules* knows the rules of the game and guesses by template what the history leaves "
-    "open: a yardstick for what the history allows, not a baseline."
-)
-HARD = (
-    "Hard precision is over successes and near misses alone, probes included: episodes in which an expert pursues "
-    "almost the right task (without heating, cooling or cleaning; one of two objects; another object) up to the "
-    "step that would complete it."
-)
+METHOD = """
+Greedy decoding after the real history, {dtype}; brackets are 95 % bootstrap intervals over games. EM counts a
+step when observation and success flag are both right; macro is the mean over action types. *determined* are steps
+whose observation follows from the history, *first look* those that show something for the first time, *hidden*
+those that depend on something else that the history does not tell. F1 is word-level. *rules* knows the rules of
+the games by heart and guesses by template what the history leaves open: a yardstick, not a baseline.
+""".strip()
+HARD = """
+Hard precision is over successes and near misses alone, probes included: episodes in which an expert pursues
+almost the right task (without heating, cooling or cleaning; one of two objects; another object) up to the step
+that would complete it.
+""".strip()
 
 
 def percent(interval: Figures | None) -> str:
@@ -52,6 +52,7 @@ def overview(results: Figures) -> tuple[list[str], list[list[str]]]:
         "EM macro",
         "determined",
         "first look",
+        "hidden",
         "F1",
         "−log p/token",
     ]
@@ -68,6 +69,7 @@ def overview(results: Figures) -> tuple[list[str], list[list[str]]]:
                     percent(found["em_macro"]),
                     percent(parts.get("determined", {}).get("em")),
                     percent(parts.get("first look", {}).get("em")),
+                    percent(parts.get("hidden", {}).get("em")),
                     percent(found["f1"]),
                     number(found["surprise_per_token"], digits=3),
                 ]

@@ -69,8 +69,11 @@ class Bootstrap:
         self._number = len(order)
         self._tail = (1 - level) / 2
         rng = np.random.default_rng(seed)
-        shares = np.full(self._number, 1 / max(1, self._number))
-        self._weights: Array = rng.multinomial(self._number, shares, size=resamples).astype(np.float64)
+        shares = np.full(self._number, 1 / self._number) if order else None
+        drawn = (
+            np.zeros((resamples, 0)) if shares is None else rng.multinomial(self._number, shares, resamples)
+        )
+        self._weights: Array = drawn.astype(np.float64)
 
     def interval(self, statistic: Statistic, *columns: ArrayLike, where: ArrayLike | None = None) -> Interval:
         """Compute a statistic and its interval.
@@ -100,7 +103,7 @@ class Bootstrap:
 
     def mean(self, values: ArrayLike, where: ArrayLike | None = None) -> Interval:
         """Return the micro mean: every step counts the same."""
-        return self.interval(ratio, values, np.ones(len(self._codes)), where=where)
+        return self.interval(ratio, values, np.ones(len(np.asarray(values))), where=where)
 
     def share(self, hits: ArrayLike, among: ArrayLike) -> Interval:
         """Return the share of ``among`` that are also ``hits``: a precision, a recall."""

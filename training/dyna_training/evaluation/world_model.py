@@ -1,90 +1,41 @@
 """How well world models predict: ``dyna eval world-model``.
 
 Every model is examined on every step of the same frozen episodes, given the real history; see `episodes` for
-the episodes, `examinees` for how, `figures` for what is computed, `report` for what is written.
+the episodes, `lineup` for the models, `examinees` for how, `figures` for what is computed, `report` for what is
+written.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, Final, NamedTuple
 
 from dyna_nodes.codec import Context
-from dyna_nodes.nouns import Trajectory, digest_of
-from dyna_nodes.protocols import WorldModel
+from dyna_nodes.nouns import Trajectory
 from dyna_nodes.scoring import solved
 from dyna_training.data import read_trajectories
-from dyna_training.environments.alfworld.splits import Split
 from dyna_training.evaluation import episodes, figures
-from dyna_training.evaluation.baselines import baselines, shots
 from dyna_training.evaluation.examinees import (
-    AskedExaminee,
     Examinee,
     StepOutcome,
     TrainedExaminee,
     compare,
     queries,
 )
-from dyna_training.evaluation.forcing import ForcingModel
+from dyna_training.evaluation.lineup import WorldModelEvaluation, amount_of, examinees
 from dyna_training.evaluation.outcomes import OutcomeCache, examine
 from dyna_training.evaluation.statistics import Bootstrap
 
 RESULTS_FORMAT: Final = "dyna-eval-world-model/1"
 PACKAGES: Final = ("dyna-graph", "torch", "transformers", "peft", "numpy")
-SHOTS: Final = 3
-MAX_TOKENS: Final = 200
-"""Longest answer of a prompted chat model."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
 def no_progress(what: str, done: int, of: int) -> None:
     """Show no progress."""
-
-
-class AdapterChoice(NamedTuple):
-    """An adapter and what it is called; a label that is a number is a place on the curve over training
-    data."""
-
-    label: str
-    folder: Path
-
-
-class WorldModelEvaluation(BaseModel):
-    """Settings of ``dyna eval world-model``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    adapters: tuple[AdapterChoice, ...] = Field(
-        (), description="Adapters to examine; the last is the one compared."
-    )
-    models: tuple[str, ...] = Field((), description="Chat models to examine, prompted.")
-    shots: tuple[int, ...] = Field((0,), description="Numbers of example episodes shown to chat models.")
-    model_games: int = Field(0, ge=0, description="Games that chat models are examined on; 0 is all.")
-    untrained: bool = Field(True, description="Examine the base model without adapter too, zero- and 3-shot.")
-    baselines: bool = Field(True, description="Examine copy, template and rules too.")
-    base: str = Field("smollm2", description="Base model.")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Precision of the weights.")
-    device: str = Field("cpu", description="Torch device.")
-    split: Split = Field("dev_unseen", description="Split of the games.")
-    games: int = Field(0, ge=0, description="Number of games; 0 is all of the split.")
-    data: tuple[Path, ...] = Field((), description="Recorded episodes to use instead of playing games.")
-    train: tuple[Path, ...] = Field(
-        (), description="Recorded training episodes; played where none are named."
-    )
-    train_games: int = Field(60, ge=1, description="Training games played for templates and examples.")
-    contexts: tuple[Context, ...] = Field(("agent", "privileged"), description="What the models are told.")
-    seed: int = Field(episodes.SEED, description="Seeds games, episodes and bootstrap.")
-    verify: int = Field(0, ge=0, description="Steps at which teacher forcing is checked by generating.")
-    generate: bool = Field(True, description="Generate where a token differs; without it only exact matches.")
-    curve_unit: str = Field("target tokens", description="What labels that are numbers count.")
-    out: Path = Field(Path("runs/eval-world-model"), description="Folder of the results.")
 
 
 class Material(NamedTuple):
@@ -114,7 +65,7 @@ def evaluate(settings: WorldModelEvaluation, progress: Progress = no_progress) -
     cache = OutcomeCache(settings.out / "outcomes.jsonl")
     models = []
     verified = []
-    for examinee, games in _examinees(settings, material):
+    for examinee, games in examinees(settings, material.train):
         part = _first_games(material, games)
         contexts = {c: _examined(settings, part, examinee, c, cache, progress) for c in settings.contexts}
         models.append(Examined(examinee.name, part, contexts))
@@ -180,49 +131,6 @@ def gather(settings: WorldModelEvaluation, progress: Progress = no_progress) -> 
     return Material(mixture, probes, train)
 
 
-def _examinees(settings: WorldModelEvaluation, material: Material) -> list[tuple[Examinee, int]]:
-    """Return everybody who is examined, each with the number of games; 0 is all."""
-    found: list[tuple[Examinee, int]] = []
-    if settings.adapters or settings.untrained:
-        from dyna_nodes.local import load_base
-
-        forcing = ForcingModel(load_base(settings.base, settings.dtype, settings.device))
-        for choice in settings.adapters:
-            generators = _generators(settings, choice) if settings.generate else {}
-            found.append((TrainedExaminee(choice.label, forcing, choice.folder, generators=generators), 0))
-        if settings.untrained:
-            found.append((TrainedExaminee("untrained", forcing), 0))
-            if material.train:
-                examples = shots(material.train, SHOTS)
-                found.append((TrainedExaminee(f"untrained, {SHOTS}-shot", forcing, shots=examples), 0))
-    if settings.baselines and material.train:
-        found += [(b, 0) for b in baselines(material.train, rules=not settings.data)]
-    for name in settings.models:
-        found += [(_prompted(name, number, material), settings.model_games) for number in settings.shots]
-    return found
-
-
-def _generators(settings: WorldModelEvaluation, choice: AdapterChoice) -> dict[Context, WorldModel]:
-    from dyna_nodes.local import get_engine
-    from dyna_nodes.world_models import TrainedWorldModel
-
-    engine = get_engine(settings.base, settings.dtype, settings.device)
-    name = str(choice.folder.resolve())
-    engine.load_adapter(name, choice.folder)
-    return {c: TrainedWorldModel(engine, name, context=c, name=choice.label) for c in settings.contexts}
-
-
-def _prompted(name: str, number: int, material: Material) -> AskedExaminee:
-    from dyna_graph.models import resolve_model
-    from dyna_nodes.world_models import ChatWorldModel
-
-    model = resolve_model(name, temperature=0.0, max_tokens=MAX_TOKENS)
-    examples = shots(material.train, number)
-    label = f"{name}, {number}-shot"
-    digest = digest_of(name, MAX_TOKENS, [episodes.content(t) for t in examples])
-    return AskedExaminee(ChatWorldModel(model, examples=examples, name=label), digest)
-
-
 def _first_games(material: Material, number: int) -> Material:
     """Return the episodes of some games, spread over all of them; 0 is all."""
     names = list(dict.fromkeys(episodes.game_of(t) for t in material.mixture))
@@ -255,7 +163,13 @@ def _examined(
 
     progress(what, 0, total)
     mixture, probes = (
-        [o for outcomes in examine(examinee, part, context, cache=cache, on_episode=step) for o in outcomes]
+        [
+            o
+            for outcomes in examine(
+                examinee, part, context, cache=cache, batch=settings.batch, on_episode=step
+            )
+            for o in outcomes
+        ]
         for part in (material.mixture, material.probes)
     )
     return mixture, probes
@@ -363,12 +277,6 @@ def _curve(settings: WorldModelEvaluation, models: Sequence[Examined]) -> list[d
                     {"label": choice.label, "amount": amount, "context": context, **figures.to_json(interval)}
                 )
     return sorted(points, key=lambda p: (p["context"], p["amount"]))
-
-
-def amount_of(label: str) -> float | None:
-    """Read a label such as ``525k`` or ``1.2M`` as a number; None where it is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", label)
-    return None if match is None else float(match[1]) * {"": 1, "k": 1e3, "M": 1e6}[match[2]]
 
 
 def _about(settings: WorldModelEvaluation, material: Material) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""One forward pass says what generating step by step says: with the real base model, in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+import torch
+
+from dyna_nodes.local.base import LocalModelError, load_base
+from dyna_nodes.local.engine import Engine
+from dyna_nodes.nouns import Action, Prediction, Query, Trajectory, Transition
+from dyna_nodes.world_models import TrainedWorldModel
+from dyna_training.evaluation.examinees import TrainedExaminee, compare, queries
+from dyna_training.evaluation.forcing import ForcingModel, TooLongError
+
+TASK = "You are in a kitchen. You see a fridge 1 and a drawer 1.\n\nYour task is to: cool a mug."
+NOTHING = "Nothing happens."
+STEPS = [
+    ("look", NOTHING),
+    ("dance", NOTHING),
+    ("look", NOTHING),
+    ("open drawer 1", "You open the drawer 1."),
+    ("dance", NOTHING),
+    ("cool mug 1 with fridge 1", "You cool the mug 1."),
+]
+NEW_TOKENS = 12
+UNLABELLED = 2
+
+
+def episode(labels: bool = True) -> Trajectory:
+    """An episode so monotonous that even an untrained model foresees some of it."""
+    last = len(STEPS) - 1
+    transitions = tuple(
+        Transition(
+            action=Action.command(command),
+            observation=observation,
+            reward=float(i == last),
+            done=i == last,
+            labels={"return_to_go": 0.9 ** (last - i)} if labels and i != UNLABELLED else {},
+        )
+        for i, (command, observation) in enumerate(STEPS)
+    )
+    return Trajectory(id="one", task=TASK, hidden_state="mug 1 is in drawer 1", transitions=transitions)
+
+
+@pytest.fixture(scope="module")
+def forcing() -> ForcingModel:
+    torch.set_num_threads(1)
+    return ForcingModel(load_base("smollm2", "float32"))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(load_base("smollm2", "float32")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_base: Path) -> ForcingModel:
+    return ForcingModel(load_base(str(tiny_base), "float32"))
+
+
+class Asked(TrainedWorldModel):
+    """The shipped world model, which notes how much it was asked."""
+
+    asked = 0
+
+    def predict(self, queries: Sequence[Query]) -> list[Prediction]:
+        self.asked += len(queries)
+        return super().predict(queries)
+
+
+def test_forcing_agrees_with_generating(forcing: ForcingModel, engine: Engine) -> None:
+    """Exact matches, surprise and returns; and an examinee generates only where a token differs."""
+    trajectory = episode()
+    forced = forcing.force(forcing.row(trajectory, "agent"), None)
+    shipped = Asked(engine, max_new_tokens=NEW_TOKENS)
+    blind = TrainedWorldModel(engine, value="blind")
+    asked = queries(trajectory, "agent")
+    observations = [t.observation for t in trajectory.transitions]
+    successes = [bool(t.done) for t in trajectory.transitions]
+    answers = [
+        compare(p, o, s) for p, o, s in zip(shipped.predict(asked), observations, successes, strict=True)
+    ]
+    assert [f.exact for f in forced] == [a.exact for a in answers]
+    assert {True, False} <= {f.exact for f in forced}
+    assert [f.surprise / f.tokens for f in forced] == pytest.approx(
+        shipped.surprise(asked, observations, successes), rel=1e-3
+    )
+    unseen = [p.value for p in blind.predict(asked)]
+    for index, (f, a) in enumerate(zip(forced, answers, strict=True)):
+        if index == UNLABELLED:
+            assert f.value_after is None
+            assert f.value_blind is None
+            continue
+        assert f.value_blind == pytest.approx(unseen[index], rel=1e-3)
+        if f.exact:
+            assert f.value_after == pytest.approx(a.value, rel=1e-3)
+
+    shipped.asked = 0
+    both = TrainedExaminee("both", forcing, generators={"agent": shipped})
+    [examined] = both.examine([trajectory], "agent")
+    assert shipped.asked == sum(not f.exact for f in forced)
+    for index, (outcome, answer) in enumerate(zip(examined, answers, strict=True)):
+        same = ("exact", "observation", "success", "f1", "error")
+        assert outcome.model_dump(include=set(same)) == answer.model_dump(include=set(same))
+        if answer.confidence is not None:
+            assert outcome.confidence == pytest.approx(answer.confidence, rel=1e-3)
+        if answer.value is not None and index != UNLABELLED:
+            assert outcome.value == pytest.approx(answer.value, rel=1e-3)
+
+    [alone] = TrainedExaminee("alone", forcing).examine([trajectory], "agent")
+    unknown = [o for o in alone if not o.exact]
+    assert all(o.observation is None and o.f1 is None and o.surprise is not None for o in unknown)
+
+
+def test_hidden_state_is_told_in_privileged_context_only(tiny: ForcingModel) -> None:
+    trajectory = episode()
+    told = tiny.codec.chat.decode(tiny.row(trajectory, "privileged").example.ids)
+    plain = tiny.codec.chat.decode(tiny.row(trajectory, "agent").example.ids)
+    assert "mug 1 is in drawer 1" in told
+    assert "mug 1 is in drawer 1" not in plain
+    with pytest.raises(ValueError, match="no hidden state"):
+        tiny.row(trajectory.model_copy(update={"hidden_state": None}), "privileged")
+
+
+def test_shots_are_read_and_not_scored(forcing: ForcingModel) -> None:
+    trajectory = episode()
+    alone, after = forcing.row(trajectory, "agent"), forcing.row(trajectory, "agent", [episode(labels=False)])
+    assert after.answers == alone.answers
+    assert after.after == alone.after
+    before = len(after.example.ids) - len(alone.example.ids)
+    assert set(after.example.labels[:before]) == {-100}
+    assert after.example.positions[before:] == [before + p for p in alone.example.positions]
+    plain, shown = forcing.force(alone, None), forcing.force(after, None)
+    # The very same episode before: now the model foresees what it could not.
+    assert sum(f.surprise for f in shown) < 0.5 * sum(f.surprise for f in plain)
+    assert sum(f.exact for f in shown) > sum(f.exact for f in plain)
+
+
+def test_an_episode_that_is_too_long_is_no_answer(
+    tiny: ForcingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "context_length", 50)
+    with pytest.raises(TooLongError, match="reads 50"):
+        tiny.force(tiny.row(episode(), "agent"), None)
+    [outcomes] = TrainedExaminee("x", tiny).examine([episode()], "agent")
+    assert len(outcomes) == len(STEPS)
+    assert all(not o.exact and o.error and o.f1 == 0 for o in outcomes)
+
+
+def test_an_adapter_of_another_base_is_refused(tiny: ForcingModel, tmp_path: Path) -> None:
+    with pytest.raises(LocalModelError, match="no such folder"):
+        tiny.load(tmp_path / "absent")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(LocalModelError, match="damaged"):
+        TrainedExaminee("x", tiny, tmp_path)
+
+
+def test_the_key_changes_with_whatever_matters(tiny: ForcingModel) -> None:
+    trajectory = episode()
+    examinee = TrainedExaminee("a", tiny)
+    key = examinee.key(trajectory, "agent")
+    assert TrainedExaminee("another name", tiny).key(trajectory, "agent") == key
+    other = trajectory.model_copy(update={"transitions": trajectory.transitions[:-1]})
+    assert len({key, examinee.key(trajectory, "privileged"), examinee.key(other, "agent")}) == 3
+    assert TrainedExaminee("a", tiny, shots=[other]).key(trajectory, "agent") != key

@@ -1,0 +1,129 @@
+"""Who is examined by ``dyna eval world-model``: the settings, and the models that they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dyna_nodes.codec import Context
+from dyna_nodes.nouns import Trajectory, digest_of
+from dyna_nodes.world_models import ChatWorldModel, TrainedWorldModel
+from dyna_training.environments.alfworld.splits import Split
+from dyna_training.evaluation import episodes
+from dyna_training.evaluation.baselines import baselines, shots
+from dyna_training.evaluation.examinees import BOTH, AskedExaminee, Examinee, TrainedExaminee
+from dyna_training.evaluation.forcing import ForcingModel
+
+SHOTS: Final = 3
+"""Examples shown to the untrained base model."""
+MAX_TOKENS: Final = 200
+"""Longest answer of a prompted chat model."""
+
+
+class AdapterChoice(NamedTuple):
+    """An adapter and what it is called; a label that is a number is a place on the curve over training
+    data."""
+
+    label: str
+    folder: Path
+
+
+class WorldModelEvaluation(BaseModel):
+    """Settings of ``dyna eval world-model``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapters: tuple[AdapterChoice, ...] = Field(
+        (), description="Adapters to examine; the last is the one compared."
+    )
+    models: tuple[str, ...] = Field((), description="Chat models to examine, prompted.")
+    shots: tuple[int, ...] = Field((0,), description="Numbers of example episodes shown to chat models.")
+    model_games: int = Field(0, ge=0, description="Games that chat models are examined on; 0 is all.")
+    untrained: bool = Field(True, description="Examine the base model without adapter too, zero- and 3-shot.")
+    baselines: bool = Field(True, description="Examine copy, template and rules too.")
+    base: str = Field("smollm2", description="Base model.")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Precision of the weights.")
+    device: str = Field("cpu", description="Torch device.")
+    split: Split = Field("dev_unseen", description="Split of the games.")
+    games: int = Field(0, ge=0, description="Number of games; 0 is all of the split.")
+    data: tuple[Path, ...] = Field((), description="Recorded episodes to use instead of playing games.")
+    train: tuple[Path, ...] = Field(
+        (), description="Recorded training episodes; played where none are named."
+    )
+    train_games: int = Field(60, ge=1, description="Training games played for templates and examples.")
+    contexts: tuple[Context, ...] = Field(("agent", "privileged"), description="What the models are told.")
+    batch: int = Field(4, ge=1, description="Episodes whose missing answers are generated together.")
+    seed: int = Field(episodes.SEED, description="Seeds games, episodes and bootstrap.")
+    verify: int = Field(0, ge=0, description="Steps at which teacher forcing is checked by generating.")
+    generate: bool = Field(True, description="Generate where a token differs; without it only exact matches.")
+    curve_unit: str = Field("target tokens", description="What labels that are numbers count.")
+    max_new_tokens: int = Field(160, ge=1, description="Longest generated observation, in tokens.")
+    out: Path = Field(Path("runs/eval-world-model"), description="Folder of the results.")
+
+
+def amount_of(label: str) -> float | None:
+    """Read a label such as ``525k`` or ``1.2M`` as a number; None where it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", label)
+    return None if match is None else float(match[1]) * {"": 1, "k": 1e3, "M": 1e6}[match[2]]
+
+
+def examinees(settings: WorldModelEvaluation, train: Sequence[Trajectory]) -> list[tuple[Examinee, int]]:
+    """Return everybody who is examined, adapters first, each with the number of games; 0 is all.
+
+    Args:
+        settings: Who is asked for.
+        train: Episodes of training games, for templates and examples.
+
+    Raises:
+        LocalModelError: The base model or an adapter cannot be used.
+        ModelError: A chat model's name leads nowhere.
+        ValueError: More examples are asked for than there are training episodes.
+    """
+    found: list[tuple[Examinee, int]] = []
+    if settings.adapters or settings.untrained:
+        from dyna_nodes.local import load_base
+
+        forcing = ForcingModel(load_base(settings.base, settings.dtype, settings.device))
+        for choice in settings.adapters:
+            generators = _generators(settings, choice) if settings.generate else {}
+            found.append((TrainedExaminee(choice.label, forcing, choice.folder, generators=generators), 0))
+        if settings.untrained:
+            found.append((TrainedExaminee("untrained", forcing), 0))
+            if train:
+                examples = shots(train, SHOTS)
+                found.append((TrainedExaminee(f"untrained, {SHOTS}-shot", forcing, shots=examples), 0))
+    if settings.baselines and train:
+        found += [(b, 0) for b in baselines(train, rules=not settings.data)]
+    for name in settings.models:
+        found += [(_prompted(name, number, train), settings.model_games) for number in settings.shots]
+    return found
+
+
+def _generators(settings: WorldModelEvaluation, choice: AdapterChoice) -> dict[Context, TrainedWorldModel]:
+    from dyna_nodes.local import get_engine
+
+    engine = get_engine(settings.base, settings.dtype, settings.device)
+    name = None if choice.folder is None else str(choice.folder.resolve())
+    if choice.folder is not None:
+        engine.load_adapter(name, choice.folder)
+    return {
+        c: TrainedWorldModel(
+            engine, name, context=c, max_new_tokens=settings.max_new_tokens, name=choice.label
+        )
+        for c in settings.contexts
+    }
+
+
+def _prompted(name: str, number: int, train: Sequence[Trajectory]) -> AskedExaminee:
+    from dyna_graph.models import resolve_model
+
+    model = resolve_model(name, temperature=0.0, max_tokens=MAX_TOKENS)
+    examples = shots(train, number)
+    label = f"{name}, {number}-shot"
+    digest = digest_of(name, MAX_TOKENS, [episodes.content(t) for t in examples])
+    models = {c: ChatWorldModel(model, examples=examples, context=c, name=label) for c in BOTH}
+    return AskedExaminee(label, models, digest)
