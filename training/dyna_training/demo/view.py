@@ -233,6 +233,7 @@ class View:
         exact, f1 = transition.scores.get("exact"), transition.scores.get("f1", 0.0)
         if exact == 1.0:
             said = Text("as imagined", "green")
+            said.append(": nothing happened" if turn.no_effect else "", "red")
         elif exact is None:
             said = self.text(transition.observation)
         else:
