@@ -62,7 +62,7 @@ def collect(
       dyna collect --split train --games 50 --policy local:smollm2+runs/policy/adapter --out data/own
     """
     from dyna_graph.errors import DynaError
-    from dyna_training.collect import CollectError, CollectSettings
+    from dyna_training.collect import CollectError, Collection, CollectSettings
     from dyna_training.collect import collect as run
     from dyna_training.environments.alfworld.game import GameFileError
 
@@ -89,8 +89,8 @@ def collect(
         except CollectError as error:
             raise DynaError(str(error)) from error
         except KeyboardInterrupt:
-            counts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["counts"]
-            raise _interrupted(f"{counts['episodes']} episodes are recorded in {out}") from None
+            recorded = len(Collection(settings).recorded)
+            raise _interrupted(f"{recorded} episodes are recorded in {out}") from None
     if json_:
         typer.echo(json.dumps(manifest, indent=1))
     else:

@@ -1,0 +1,157 @@
+"""Recorded episodes: thoughts, labels and returns that are what they say."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dyna_graph.agent import create_dyna_agent
+from dyna_nodes.codec.world_model import DISCOUNT
+from dyna_nodes.testing import ScriptedChatModel, call, calls
+from dyna_training.behaviours import RANDOM_STEPS, Mixed, invalid_command
+from dyna_training.environments.alfworld import AlfworldEnv, Game, GameFileError, SearchingExpert, load_game
+from dyna_training.environments.alfworld.generator import generate, write
+from dyna_training.recording import ModelPlayer, default_prompt
+from dyna_training.rollouts import LABEL_HORIZON, play, return_to_go
+from dyna_training.tools import environment_tools
+
+BEHAVIOURS = ("expert", "noisy", "random")
+
+
+@pytest.fixture(scope="module")
+def games() -> list[Game]:
+    return [generate(seed) for seed in range(6)]
+
+
+def replayed(game: Game, commands: list[str]) -> tuple[AlfworldEnv, SearchingExpert, bool]:
+    env = AlfworldEnv(games=[game])
+    observation, info = env.reset()
+    expert = SearchingExpert(info["task"], observation)
+    won = False
+    for command in commands:
+        observation, _, won, _, _ = env.step(command)
+        expert.observe(command, observation)
+    return env, expert, won
+
+
+def test_an_episode_is_what_the_environment_says(games: list[Game]) -> None:
+    for game in games:
+        for behaviour in BEHAVIOURS:
+            trajectory = play(game, behaviour, seed=3)  # type: ignore[arg-type]
+            env = AlfworldEnv(games=[game])
+            assert trajectory.task == env.reset()[0]
+            assert trajectory.hidden_state == env.hidden_state()
+            for step in trajectory.transitions:
+                answer = env.step(step.action.text)
+                assert (step.observation, step.reward, step.done) == answer[:3]
+            assert trajectory.outcome == ("success" if trajectory.transitions[-1].done else "truncated")
+            assert [t.index for t in trajectory.transitions] == list(range(len(trajectory.transitions)))
+            assert len({t.id for t in trajectory.transitions}) == len(trajectory.transitions)
+
+
+def test_the_same_seed_plays_the_same_and_another_one_does_not(games: list[Game], tmp_path: Path) -> None:
+    for behaviour in BEHAVIOURS:
+        one, same, other = (play(games[0], behaviour, seed=seed) for seed in (1, 1, 2))  # type: ignore[arg-type]
+        assert one == same
+        assert one.id != other.id
+        from_file = play(write(tmp_path, 0), behaviour, seed=1)  # type: ignore[arg-type]
+        assert from_file == one
+    assert play(games[0], "random", seed=1).transitions != play(games[0], "random", seed=2).transitions
+
+
+def test_the_return_counts_the_steps_that_the_expert_still_needs(games: list[Game]) -> None:
+    """Counted here in another way: by playing on from a replay instead of from forks."""
+    for game in games[:3]:
+        trajectory = play(game, "noisy", seed=0)
+        commands = [t.action.text for t in trajectory.transitions]
+        for index in range(0, len(commands), 3):
+            env, expert, won = replayed(game, commands[: index + 1])
+            needed = 0
+            while not won and needed < LABEL_HORIZON:
+                command = expert.decide().action
+                observation, _, won, _, _ = env.step(command)
+                expert.observe(command, observation)
+                needed += 1
+            wanted = DISCOUNT**needed if won else 0.0
+            assert trajectory.transitions[index].labels["return_to_go"] == pytest.approx(wanted)
+        assert trajectory.transitions[-1].labels["return_to_go"] == 1.0
+
+
+def test_labelling_changes_neither_environment_nor_expert(games: list[Game]) -> None:
+    env, expert, _ = replayed(games[0], ["look"])
+    before = (env.hidden_state(), env.admissible(), expert.decide())
+    assert 0 < return_to_go(env, expert, solved=False) < 1
+    assert return_to_go(env, expert, solved=True) == 1.0
+    assert (env.hidden_state(), env.admissible(), expert.decide()) == before
+
+
+def test_behaviours_do_what_their_names_say(games: list[Game]) -> None:
+    shares: dict[str, list[float]] = {b: [] for b in BEHAVIOURS}
+    for seed in range(12):
+        for behaviour in BEHAVIOURS:
+            trajectory = play(games[seed % 6], behaviour, seed=seed)  # type: ignore[arg-type]
+            shares[behaviour] += [t.labels["expert"] for t in trajectory.transitions]
+            if behaviour == "random":
+                assert len(trajectory.transitions) <= RANDOM_STEPS[1]
+            for step in trajectory.transitions:
+                assert bool(step.thought) == bool(step.labels["expert"])
+    means = {b: sum(s) / len(s) for b, s in shares.items()}
+    assert means["random"] == 0.0
+    assert 0.85 < means["expert"] < 1.0
+    assert 0.5 < means["noisy"] < means["expert"]
+
+
+def test_invalid_commands_are_invalid(games: list[Game]) -> None:
+    rng = random.Random(0)
+    for game in games:
+        env, expert, _ = replayed(game, ["look"])
+        for _ in range(30):
+            assert invalid_command(env, expert, rng) not in env.admissible()
+    assert Mixed("random", random.Random(1), max_steps=3).max_steps == 3
+
+
+def player(policy: Any, max_steps: int = 50) -> ModelPlayer:
+    [act] = environment_tools("dyna/ALFWorld-v0", max_steps=max_steps)
+    return ModelPlayer("a model", create_dyna_agent(policy, [act], max_steps=max_steps), act, max_steps)
+
+
+def test_a_model_plays_through_the_loop_and_is_recorded_alike(tmp_path: Path) -> None:
+    file = write(tmp_path, 2)
+    solution = load_game(file).walkthrough
+    script = [call("act", content=f"Thought {i}.", command=c) for i, c in enumerate(solution)]
+    trajectory = player(ScriptedChatModel(script=script)).play(file, seed=4, split="generated")
+    assert trajectory.outcome == "success"
+    assert [t.action.text for t in trajectory.transitions] == list(solution)
+    assert [t.thought for t in trajectory.transitions] == [f"Thought {i}." for i in range(len(solution))]
+    assert [t.done for t in trajectory.transitions] == [False] * (len(solution) - 1) + [True]
+    assert trajectory.provenance.policy == "a model"
+    assert trajectory.provenance.seed == 4
+    env, expert, won = replayed(load_game(file), [solution[0]])
+    assert trajectory.transitions[0].labels == {"return_to_go": return_to_go(env, expert, solved=won)}
+
+
+def test_a_model_that_gives_up_or_says_nonsense_is_recorded_as_far_as_it_came(tmp_path: Path) -> None:
+    file = write(tmp_path, 2)
+    giving_up = player(ScriptedChatModel(script=[call("act", command="look"), "I give up."]))
+    trajectory = giving_up.play(file, seed=0, split="generated")
+    assert (trajectory.outcome, len(trajectory.transitions)) == ("failure", 1)
+    assert len(giving_up.tool.sessions) == 0
+    wrong = calls(("fly", {}, None), ("act", {"command": 5}, None))
+    confused = player(ScriptedChatModel(script=[wrong, call("act", command="look"), "", "Enough."]))
+    trajectory = confused.play(file, seed=0, split="generated")
+    assert [t.action.text for t in trajectory.transitions] == ["look"]
+    endless = player(ScriptedChatModel(script=lambda _: call("act", command="look")), max_steps=3)
+    trajectory = endless.play(file, seed=0, split="generated")
+    assert (trajectory.outcome, len(trajectory.transitions)) == ("truncated", 3)
+    with pytest.raises(GameFileError):
+        endless.play(tmp_path / "none" / "game.tw-pddl", seed=0, split="generated")
+
+
+def test_a_local_adapter_is_told_what_it_was_trained_with() -> None:
+    from dyna_nodes.codec.policy import POLICY_PROMPT
+
+    assert default_prompt("local:smollm2+alfworld-policy") == POLICY_PROMPT
+    assert "go to (receptacle)" in default_prompt("openai:gpt-5-mini")
