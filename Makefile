@@ -59,5 +59,10 @@ adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs AL
 	$(BIN)/dyna train world-model --config alfworld-world-model
 	$(BIN)/dyna train policy --config alfworld-policy
 
+docs: $(STAMP) ## write the reference pages that are made from the code
+	$(BIN)/python docs/generate_api.py
+	$(BIN)/python docs/generate_commands.py
+	$(BIN)/dyna schema --markdown --out docs/reference/configuration.md
+
 clean: ## remove what was installed and cached
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
