@@ -29,6 +29,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
@@ -104,7 +105,7 @@ def main() -> None:
             checkpointer=InMemorySaver(),  # where the run waits; SQLite or Postgres in earnest
         )
         print("before:", listing(folder))
-        thread = {"configurable": {"thread_id": "tidy"}}
+        thread: RunnableConfig = {"configurable": {"thread_id": "tidy"}}
         result = agent.invoke({"messages": [("user", "Tidy up.")]}, thread)
 
         # The request has the shape of LangChain's human-in-the-loop middleware; `dyna` is what is ours.

@@ -26,9 +26,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages.tool import ToolCall
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send
+from typing_extensions import TypedDict
 
 from dyna_nodes.act import ActNode
 from dyna_nodes.core import DynaCore
@@ -46,6 +48,12 @@ class ShopState(DynaState):
 
     customer: str
     announced: Annotated[list[str], operator.add]
+
+
+class Approved(TypedDict):
+    """What critique sends to the node that runs a call: one approved call."""
+
+    call: ToolCall
 
 
 def stock(database: sqlite3.Connection) -> int:
@@ -107,7 +115,7 @@ def greet(state: ShopState) -> dict[str, Any]:
     return {"customer": "Ada"}
 
 
-def announce(state: dict[str, Any]) -> Command[Any]:
+def announce(state: Approved) -> Command[Any]:
     """Say what is going to run; a message queue or a second approval would stand here."""
     call_ = state["call"]
     arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(call_["args"].items()))

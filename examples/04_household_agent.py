@@ -43,7 +43,7 @@ def main(seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         task = task_message(act, seed=seed, options={"game": str(write(folder, seed))})
         print(textwrap.fill(str(task.content).rpartition("\n\n")[2], 100))
-        overruled = matches = steps = 0
+        overruled, steps, matches, won = 0, 0, 0.0, False
         for event in agent.stream({"messages": [task]}, stream_mode="custom"):
             if isinstance(event, SimulateEvent):
                 proposed = [action.text for c in event.candidates for action in c.calls.values()]
