@@ -110,7 +110,7 @@ def test_a_fork_of_the_real_game_says_what_the_vetoed_action_would_have_done(
     assert f"the policy's first idea was “{USELESS}”" in sentence
     assert f"in a fork of the real game “{USELESS}” gives “Nothing happens.”" in sentence
     assert f"at {len(found)} of {steps} steps" in tally(found, steps)
-    assert f"{len(found)} times for the better, 0 without difference, 0 for the worse" in tally(found, steps)
+    assert f"better {len(found)}, no difference 0, worse 0 " in tally(found, steps)
 
 
 def test_a_world_model_that_is_wrong_is_not_praised(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_an_overruling_for_the_worse_is_called_so(tmp_path: Path) -> None:
     found = verify([play])
     assert {o.effect for o in found} == {"worse"}
     assert "so what ran was worse" in changed(found, len(play.turns))
-    assert "0 times for the better" in tally(found, len(play.turns))
+    assert "better 0, no difference 0, worse " in tally(found, len(play.turns))
 
 
 def test_nothing_is_verified_when_the_replay_disagrees(played: tuple[list[Play], str]) -> None:

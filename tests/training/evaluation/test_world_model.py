@@ -163,6 +163,30 @@ def test_generated_answers_fill_in_what_forcing_leaves_open(
     assert [(v["steps"], v["agree"]) for v in results["verified"]] == [(2, 2)]
 
 
+def test_prompted_models_are_asked_in_both_contexts_on_fewer_games(
+    households: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    options = settings(
+        tiny_base,
+        tmp_path,
+        models=[f"local:{tiny_base}"],
+        shots=[0, 1],
+        model_games=1,
+        untrained=False,
+        baselines=False,
+        max_new_tokens=1,
+    )
+    results = evaluate(options)
+    assert [m["name"] for m in results["models"]] == [f"local:{tiny_base}, {n}-shot" for n in (0, 1)]
+    for model in results["models"]:
+        assert model["games"] == 1
+        for found in model["contexts"].values():
+            assert 0 < found["steps"] < results["episodes"]["steps"]
+            assert found["errors"] == found["steps"]  # a random model does not keep to the form
+            assert found["flag"]["recall"]["value"] == 0
+    assert results["differences"] == []
+
+
 def test_the_command_and_its_json(households: Path, tiny_base: Path, adapter: Path, tmp_path: Path) -> None:
     arguments = [
         "eval",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dyna_training.demo.view import View
     from dyna_training.tools import EnvironmentTool
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 MISSING = (
     "The demo plays with two adapters that come with dyna-graph. Reinstall it, or train your own (dyna train "
@@ -119,7 +119,7 @@ def _agents(settings: DynaConfig, tool: EnvironmentTool, view: View) -> dict[Arm
     from dyna_training.demo.play import configuration
     from dyna_training.demo.record import ARMS
 
-    with view.working("Loading the models (the first time, the base model is unpacked: about 15 s)"):
+    with view.working("Loading the models (the first time it takes about 15 s)"):
         return {arm: configuration(settings, arm).build([tool]) for arm in ARMS}
 
 

@@ -135,8 +135,8 @@ def tally(found: Sequence[Overruling], steps: int) -> str:
     effects = [o.effect for o in found]
     return (
         f"It overruled the policy's first idea at {len(found)} of {steps} steps. Forks of the games say: "
-        f"{effects.count('better')} times for the better, {effects.count('same')} without difference, "
-        f"{effects.count('worse')} for the worse (by the steps that a searching expert would still need)."
+        f"better {effects.count('better')}, no difference {effects.count('same')}, "
+        f"worse {effects.count('worse')} (by the steps that a searching expert would still need)."
     )
 
 

@@ -29,7 +29,7 @@ PACES = {"without": 0.06, "with": 0.2}
 NARROWEST, WIDEST = 48, 110
 UNICODE = {"ran": "▸", "veto": "✗", "ok": "✓", "differs": "≠", "to": "→", "times": "×", "line": "─"}
 ASCII = {"ran": ">", "veto": "x", "ok": "=", "differs": "!", "to": "->", "times": "x", "line": "-"}
-MEANINGS = {"ran": "runs", "veto": "vetoed", "ok": "as imagined", "differs": "not as imagined"}
+MEANINGS = {"ran": "runs", "veto": "vetoed", "ok": "as imagined", "differs": "not so"}
 ARM_NAMES = {"without": "without world model", "with": "with world model"}
 
 
@@ -97,22 +97,17 @@ class View:
     def opening(self, config: DynaConfig, games: Sequence[DemoGame]) -> None:
         """Say what is going to happen, and what the lines mean."""
         split = games[0].split
-        which = (
-            "new households that nothing was trained on"
-            if split == "generated"
-            else f"official games of {split}"
-        )
+        which = "new households, unseen in training" if split == "generated" else f"official games of {split}"
         world_model = config.world_model.model.name if config.world_model.model else config.world_model.kind
         self.rule(Text("dyna demo", "bold"))
         for name, value in (
-            ("games", f"{len(games)} {which}, at most {config.limits.max_steps} steps each"),
+            ("games", f"{len(games)} {which}; at most {config.limits.max_steps} steps each"),
             ("policy", config.model.name),
             ("world model", f"{world_model}, imagines {config.simulate.candidates} candidates per step"),
         ):
             self.lines(Text(f"{name:<13}", "dim"), self.text(value), most=3)
         legend = [f"{self.signs[sign]} {meaning}" for sign, meaning in MEANINGS.items()]
-        legend.append(f"0.42 {self.signs['to']} imagined return and outcome")
-        self.lines(Text(f"{'signs':<13}", "dim"), Text("   ".join(legend), "dim"))
+        self.lines(Text(f"{'signs':<13}", "dim"), Text("  ".join([*legend, "0.42 imagined return"]), "dim"))
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -157,12 +152,14 @@ class View:
                 self.game(shown, total)
             self.arm(playing.arm)
             number = 0
-            async for turn in playing.turns():
-                number += 1
-                self.turn(number, turn, brief=playing.arm == "without")
-                if self.console.is_terminal:
-                    await asyncio.sleep(PACES[playing.arm])
-            self.end(playing.play())
+            try:
+                async for turn in playing.turns():
+                    number += 1
+                    self.turn(number, turn, brief=playing.arm == "without")
+                    if self.console.is_terminal:
+                        await asyncio.sleep(PACES[playing.arm])
+            finally:
+                self.end(playing.play())
 
     def game(self, game: DemoGame, total: int) -> None:
         """Begin a game."""
@@ -254,7 +251,7 @@ class View:
             "success": f"Solved in {steps}{useless}.",
             "truncated": f"Not solved in {steps}{useless}.",
             "failure": f"Gave up after {steps}{useless}.",
-            "unknown": f"Interrupted after {steps}{useless}.",
+            "unknown": f"Unfinished after {steps}{useless}.",
         }
         styles = {"success": "bold green", "unknown": "yellow"}
         self.print(self.text(words[play.outcome], styles.get(play.outcome, "bold red")), indent=5)
