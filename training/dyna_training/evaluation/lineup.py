@@ -20,8 +20,8 @@ from dyna_training.evaluation.forcing import ForcingModel
 
 SHOTS: Final = 3
 """Examples shown to the untrained base model."""
-MAX_TOKENS: Final = 200
-"""Longest answer of a prompted chat model."""
+FORM_TOKENS: Final = 40
+"""Tokens that a prompted chat model needs for the form of its answer."""
 
 
 class AdapterChoice(NamedTuple):
@@ -99,7 +99,9 @@ def examinees(settings: WorldModelEvaluation, train: Sequence[Trajectory]) -> li
     if settings.baselines and train:
         found += [(b, 0) for b in baselines(train, rules=not settings.data)]
     for name in settings.models:
-        found += [(_prompted(name, number, train), settings.model_games) for number in settings.shots]
+        found += [
+            (_prompted(settings, name, number, train), settings.model_games) for number in settings.shots
+        ]
     return found
 
 
@@ -118,12 +120,15 @@ def _generators(settings: WorldModelEvaluation, choice: AdapterChoice) -> dict[C
     }
 
 
-def _prompted(name: str, number: int, train: Sequence[Trajectory]) -> AskedExaminee:
+def _prompted(
+    settings: WorldModelEvaluation, name: str, number: int, train: Sequence[Trajectory]
+) -> AskedExaminee:
     from dyna_graph.models import resolve_model
 
-    model = resolve_model(name, temperature=0.0, max_tokens=MAX_TOKENS)
+    longest = settings.max_new_tokens + FORM_TOKENS
+    model = resolve_model(name, temperature=0.0, max_tokens=longest)
     examples = shots(train, number)
     label = f"{name}, {number}-shot"
-    digest = digest_of(name, MAX_TOKENS, [episodes.content(t) for t in examples])
+    digest = digest_of(name, longest, [episodes.content(t) for t in examples])
     models = {c: ChatWorldModel(model, examples=examples, context=c, name=label) for c in BOTH}
     return AskedExaminee(label, models, digest)
