@@ -97,7 +97,10 @@ class View:
     def opening(self, config: DynaConfig, games: Sequence[DemoGame]) -> None:
         """Say what is going to happen, and what the lines mean."""
         split = games[0].split
-        which = "new households, unseen in training" if split == "generated" else f"official games of {split}"
+        plural = "s" * (len(games) != 1)
+        which = f"new household{plural}, unseen in training"
+        if split != "generated":
+            which = f"official game{plural} of {split}"
         world_model = config.world_model.model.name if config.world_model.model else config.world_model.kind
         self.rule(Text("dyna demo", "bold"))
         for name, value in (
