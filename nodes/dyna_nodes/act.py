@@ -248,18 +248,18 @@ def _known_before(journal: IntentJournal, past: list[Intent], call: ToolCall, at
             f"it was started at {began}, and how it ended is not known; it may or may not have had its effect"
         )
         return unknown(call, why, mine[-1].attempt)
+    finished = [i for i in mine if i.status in ("done", "failed") and i.attempt >= attempt]
+    last = finished[-1] if finished else None
+    if last is not None and not last.observed:
+        answer = last.answer()
+        if answer is not None:
+            return answer  # it ran, and the run was killed before its answer reached a checkpoint
     if lost:
         names = ", ".join(sorted({i.tool for i in lost}))
-        return _status(
-            call, "deferred", f"it waits, because how an earlier call ended is not known: {names}", attempt
-        )
-    finished = [i for i in mine if i.status in ("done", "failed") and i.attempt >= attempt]
-    if not finished:
+        why = f"it waits, because how an earlier call ended is not known: {names}"
+        return _status(call, "deferred", why, attempt)
+    if last is None:
         return None
-    last = finished[-1]
-    answer = last.answer()
-    if answer is not None and not last.observed:
-        return answer  # it ran, and the run was killed before its answer reached a checkpoint
     why = "it has run before, and its answer is part of the conversation; running it again repeats its effect"
     if not last.observed:
         why = "it has run before, but its answer was lost; running it again repeats its effect"

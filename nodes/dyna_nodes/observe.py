@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.messages.tool import ToolCall
 from langgraph.types import Command, Overwrite
 
-from dyna_nodes.answers import answer, with_note
+from dyna_nodes.answers import answer, human_outcomes, with_note
 from dyna_nodes.conversation import action_of, final_note, last_ai, refusal, text_of, thought_of
 from dyna_nodes.core import DynaCore, DynaNode, Run, transition_id
 from dyna_nodes.effects import Effect, Plan, blocking
@@ -109,8 +109,9 @@ def close_round(
     core: DynaCore, state: Mapping[str, Any], run: Run, exits: Exits, began: float
 ) -> Plan[Command[Any]]:
     """Answer the calls of a round in their order, record what happened, and decide whether to go on."""
-    outcomes: dict[str, Outcome] = {o["call_id"]: o for o in state.get("outcomes") or []}
     verdicts: dict[str, Judged] = state["verdicts"]
+    found: list[Outcome] = [*(state.get("outcomes") or []), *human_outcomes(verdicts)]
+    outcomes = {o["call_id"]: o for o in found}
     known = core.known(state, run)
     new: list[BaseMessage] = []
     steps: list[Step] = []

@@ -157,7 +157,7 @@ class Round(NamedTuple):
             progress["ran"] = True
             return Command(update=update, goto=[Send(self.places.act, {"call": c}) for c in running])
         if finished:
-            after = {**self.state, **update, "messages": self.state["messages"], "outcomes": outcomes}
+            after = {**self.state, **update, "messages": self.state["messages"]}
             where = Exits(self.places.simulate, self.places.critique, self.places.end)
             return (yield from close_round(self.core, after, self.run, where, self.began))
         if rest or progress["ran"] or any(j["answered_by"] == "respond" for j in verdicts.values()):
