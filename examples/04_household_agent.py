@@ -47,9 +47,9 @@ def main(seed: int) -> None:
         for event in agent.stream({"messages": [task]}, stream_mode="custom"):
             if isinstance(event, SimulateEvent):
                 proposed = [action.text for c in event.candidates for action in c.calls.values()]
+                print(f"\n? {' | '.join(dict.fromkeys(proposed))}")
             elif isinstance(event, CritiqueEvent):
                 overruled += event.chosen > 0
-                print(f"\n? {' | '.join(dict.fromkeys(proposed))}")
             elif isinstance(event, ObserveEvent):
                 for step in event.transitions:
                     steps, matches = steps + 1, matches + step.scores.get("exact", 0)
