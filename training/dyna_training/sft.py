@@ -65,8 +65,13 @@ class ExampleDataset(torch.utils.data.Dataset[Example]):
         return sum(len(e.ids) for e in self.examples)
 
 
-def pack(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+def pack(examples: Sequence[Example], multiple: int = 1) -> dict[str, torch.Tensor]:
     """Pack examples into one row.
+
+    Args:
+        examples: At least one.
+        multiple: Pad the row to a multiple of so many tokens. A run in which every row has a length of its own
+            leaves the memory of a process in pieces that fit nothing else; one grew to 14 GB in fifty minutes.
 
     Returns:
         ``input_ids``, ``position_ids`` of shape [1, T]; ``branch`` and ``document`` of shape [1, T];
@@ -83,6 +88,13 @@ def pack(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         positions += example.positions
         branch += example.branch
         document += [number] * len(example.ids)
+    padding = -len(ids) % multiple
+    # It belongs to the last example, which ends before it and so never sees it.
+    ids += ids[-1:] * padding
+    labels += [IGNORED] * padding
+    positions += positions[-1:] * padding
+    branch += [0] * padding
+    document += document[-1:] * padding
     rows = {
         "input_ids": ids,
         "labels": labels,

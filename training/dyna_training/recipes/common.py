@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import platform
@@ -26,6 +27,8 @@ from dyna_training.recipes.loss import plot_loss
 from dyna_training.recipes.settings import SftSettings
 from dyna_training.sft import ExampleDataset, SftTrainer, pack
 
+ROW_MULTIPLE = 64
+"""On a CPU rows are padded to a multiple of so many tokens, see `pack`."""
 PACKAGES = ("dyna-graph", "torch", "transformers", "peft", "accelerate")
 
 
@@ -158,7 +161,7 @@ def fit(
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
         train_dataset=dataset,
-        data_collator=pack,
+        data_collator=functools.partial(pack, multiple=1 if torch.cuda.is_available() else ROW_MULTIPLE),
         callbacks=[Progress(out), stopper],
     )
     start = time.monotonic()
