@@ -80,6 +80,8 @@ class Adapters:
         """Make the base compute with this adapter, or alone."""
         if name == self._active:
             return
+        if name is not None and name not in self._folders:
+            raise LocalModelError(f"adapter {name!r} was unloaded before this request came to its turn")
         for path, weight in self._original.items():
             self._weight(path).data = weight
         self._original = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,28 @@ def test_an_unloaded_adapter_takes_its_prefixes_along(engine: Engine, folders: d
     engine.load_adapter("a", folders["world"])
     assert scores(engine, "a") == pytest.approx(peft_scores(folders["world"]), abs=1e-4)
     assert scores(engine, "a") != pytest.approx(first, abs=1e-4)
+
+
+def test_a_request_whose_adapter_is_unloaded_meanwhile_fails_clearly(
+    engine: Engine, folders: dict[str, Path]
+) -> None:
+    engine.load_adapter("a", folders["policy"])
+    release = threading.Event()
+    running = engine.submit(
+        Request([9], max_new_tokens=1, on_token=lambda branch, token: release.wait(30) and None)
+    )
+    while engine.stats.forwards == 0:
+        time.sleep(0.001)
+    late = engine.submit(Request(PREFIX, max_new_tokens=1, adapter="a"))
+    unloading = threading.Thread(target=engine.unload_adapter, args=["a"])
+    unloading.start()
+    while not engine._worker._errands:
+        time.sleep(0.001)
+    release.set()
+    unloading.join()
+    running.result()
+    with pytest.raises(LocalModelError, match="was unloaded before"):
+        late.result()
 
 
 def test_loading_twice_is_harmless_and_a_taken_name_is_refused(

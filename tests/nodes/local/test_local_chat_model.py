@@ -139,6 +139,15 @@ def test_tool_messages_go_in_and_cannot_forge_a_turn(text: Any) -> None:
     assert (message.content, message.tool_calls) == (answer, [])
 
 
+def test_the_next_turn_continues_what_the_last_one_computed(text: Any) -> None:
+    question = HumanMessage("open it")
+    first = text.invoke([question])
+    [call] = first.tool_calls
+    second = text.invoke([question, first, ToolMessage("It is open.", tool_call_id=call["id"])], max_tokens=1)
+    known = first.usage_metadata["input_tokens"] + first.usage_metadata["output_tokens"]
+    assert second.usage_metadata["input_token_details"]["cache_read"] >= known - 1
+
+
 def test_without_tools_the_text_stays_as_it_is(model: LocalChatModel) -> None:
     message = model.invoke("open it")
     assert message.content == KNOWN[1][1]
