@@ -11,9 +11,9 @@ from dyna_nodes.core import DynaCore, Run
 from dyna_nodes.critics.base import failure
 from dyna_nodes.critics.value import imagined_return
 from dyna_nodes.effects import Effect, Plan, within
+from dyna_nodes.imagination import describe, predict
 from dyna_nodes.nouns import Decision, History, ImaginedStep, Query, Simulation, Verdict
 from dyna_nodes.policy import behind_the_scenes
-from dyna_nodes.simulate import describe, predict
 from dyna_nodes.trust import Tally, measured
 
 RANK = {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.tool import ToolCall
-from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, Overwrite
 
 from dyna_nodes.conversation import (
@@ -24,13 +22,13 @@ from dyna_nodes.conversation import (
 )
 from dyna_nodes.core import DynaCore, DynaNode, Run, Turn
 from dyna_nodes.critics.value import imagined_return
-from dyna_nodes.effects import Effect, Plan, within
+from dyna_nodes.effects import Plan
 from dyna_nodes.events import Proposal, SimulateEvent
-from dyna_nodes.nouns import History, ImaginedStep, Prediction, Query, Simulation
-from dyna_nodes.policy import behind_the_scenes, log_probability
+from dyna_nodes.imagination import predict
+from dyna_nodes.lookahead import look_ahead
+from dyna_nodes.nouns import ImaginedStep, Query, Simulation
+from dyna_nodes.policy import log_probability
 from dyna_nodes.state import Ended, Progress
-
-logger = logging.getLogger("dyna_nodes")
 
 
 class SimulateNode(DynaNode):
@@ -106,15 +104,6 @@ def propose(core: DynaCore, turn: Turn, messages: Sequence[BaseMessage], run: Ru
     return [c for c in candidates if c.kind == "calls"] or [c for c in candidates if c.kind != "answer"][:1]
 
 
-class Path(NamedTuple):
-    """The imagined future of one candidate: the conversation and history that lead to its next action."""
-
-    candidate: int
-    messages: list[BaseMessage]
-    history: History
-    imagined: int
-
-
 def imagine(
     core: DynaCore,
     turn: Turn,
@@ -179,169 +168,6 @@ def calls_to_judge(core: DynaCore, message: AIMessage) -> list[ToolCall]:
     if len(calls) > 1 and any(core.tool_settings(c["name"]).sequential for c in calls):
         return calls[:1]
     return calls
-
-
-def look_ahead(
-    core: DynaCore,
-    turn: Turn,
-    candidates: Sequence[Candidate],
-    messages: Sequence[BaseMessage],
-    targets: Sequence[tuple[int, ToolCall, Query]],
-    own: Sequence[ImaginedStep],
-    run: Run,
-) -> Plan[dict[int, list[ImaginedStep]]]:
-    """Let the policy go on in the imagined world, ``horizon`` − 1 actions deep, and imagine those too.
-
-    Returns:
-        Further imagined steps by candidate. A future ends where the world model fails, where the episode is
-        imagined to end, or where the policy proposes no call of a known tool.
-    """
-    paths = [p for i, c in enumerate(candidates) if (p := _first_path(turn, i, c, messages, targets, own))]
-    futures: dict[int, list[ImaginedStep]] = {}
-    session = run.session(turn.progress["trajectory"])
-    for _ in range(core.settings.horizon - 1):
-        if not paths:
-            break
-        try:
-            replies: list[AIMessage] = yield core.policy.go_on(
-                [answered(p.messages) for p in paths], run.config
-            )
-        except GraphBubbleUp:
-            raise
-        except (
-            Exception
-        ) as error:  # the policy may fail on imagined text; what was imagined so far still counts
-            logger.warning("the policy failed while looking ahead, so the horizon is cut short: %r", error)
-            break
-        steps: list[tuple[Path, AIMessage, ToolCall, Query]] = []
-        for path, reply in zip(paths, replies, strict=True):
-            message = well_formed(reply, ids_in(path.messages)).message
-            known = [c for c in message.tool_calls if c["name"] in core.tools][:1]
-            for call in known:
-                query = Query(
-                    history=path.history, action=action_of(call), session=session, imagined=path.imagined
-                )
-                steps.append((path, message.model_copy(update={"tool_calls": known}), call, query))
-        predictions = yield from predict(core, [query for *_, query in steps], run, turn.progress)
-        paths = []
-        for (path, message, call, query), prediction in zip(steps, predictions, strict=True):
-            futures.setdefault(path.candidate, []).append(
-                ImaginedStep(action=query.action, prediction=prediction)
-            )
-            if _goes_on(prediction):
-                paths.append(
-                    Path(
-                        path.candidate,
-                        [*path.messages, message, _imagined_answer(call, prediction)],
-                        path.history.then(query.action, prediction.observation or ""),
-                        path.imagined + 1,
-                    )
-                )
-    return futures
-
-
-def _first_path(
-    turn: Turn,
-    index: int,
-    candidate: Candidate,
-    messages: Sequence[BaseMessage],
-    targets: Sequence[tuple[int, ToolCall, Query]],
-    own: Sequence[ImaginedStep],
-) -> Path | None:
-    mine = [(call, step) for (i, call, _), step in zip(targets, own, strict=True) if i == index]
-    if len(mine) < len(candidate.message.tool_calls) or not all(_goes_on(s.prediction) for _, s in mine):
-        return None
-    history = turn.known.history
-    for _, step in mine:
-        history = history.then(step.action, step.prediction.observation or "")
-    answers = [_imagined_answer(call, step.prediction) for call, step in mine]
-    return Path(index, [*messages, candidate.message, *answers], history, len(mine))
-
-
-def _goes_on(prediction: Prediction) -> bool:
-    return prediction.error is None and not prediction.done and not prediction.success
-
-
-def _imagined_answer(call: ToolCall, prediction: Prediction) -> ToolMessage:
-    return ToolMessage(prediction.observation or "", tool_call_id=str(call["id"]), name=call["name"])
-
-
-def predict(
-    core: DynaCore, queries: Sequence[Query], run: Run, progress: Progress | None = None
-) -> Plan[list[Prediction]]:
-    """Ask the world model, all queries at once; whatever goes wrong becomes the ``error`` of a prediction.
-
-    Equal queries are asked once. Queries beyond a tool's budget are not asked.
-    """
-    model = core.world_model
-    if model is None or not queries:
-        return [Prediction() for _ in queries]
-    keys = [_key(q) for q in queries] if len(queries) > 1 else [""]
-    answers: dict[Any, Prediction] = {}
-    asked: dict[Any, Query] = {}
-    for key, query in zip(keys, queries, strict=True):
-        if key in asked or key in answers:
-            continue
-        error = _over_budget(core, query.action.tool, progress)
-        if error is None:
-            asked[key] = query
-        else:
-            answers[key] = Prediction(model=model.name, error=error)
-    if asked:
-        found = yield from _ask(core, list(asked.values()), run)
-        answers |= dict(zip(asked, found, strict=True))
-    return [answers[key] for key in keys]
-
-
-def _key(query: Query) -> tuple[Any, ...]:
-    return (id(query.history), query.action.text, tuple(a.text for a in query.siblings))
-
-
-def _over_budget(core: DynaCore, tool: str, progress: Progress | None) -> str | None:
-    budget = core.tool_settings(tool).budget
-    if budget is None or progress is None:
-        return None
-    spent = progress["spent"].get(tool, 0)
-    if spent >= budget:
-        return f"the simulation budget of {tool!r} is used up ({budget} per trajectory)"
-    progress["spent"][tool] = spent + 1
-    return None
-
-
-def _ask(core: DynaCore, queries: list[Query], run: Run) -> Plan[list[Prediction]]:
-    model = core.world_model
-    assert model is not None
-    name = str(getattr(model, "name", type(model).__name__))
-
-    def run_it() -> Any:
-        with behind_the_scenes(run.config):
-            return model.predict(queries)
-
-    async def arun_it() -> Any:
-        with behind_the_scenes(run.config):
-            return await model.apredict(queries)
-
-    try:
-        answers: Any = yield within(Effect(run_it, arun_it), core.settings.world_model_timeout)
-    except GraphBubbleUp:
-        raise
-    except Exception as error:  # any failure of a world model is reported in its predictions
-        return [Prediction(model=name, error=f"the world model failed: {describe(error)}") for _ in queries]
-    if not isinstance(answers, list | tuple) or len(answers) != len(queries):
-        got = f"{len(answers)} answers" if isinstance(answers, list | tuple) else type(answers).__name__
-        error_text = f"the world model answered {len(queries)} queries with {got}"
-        return [Prediction(model=name, error=error_text) for _ in queries]
-    return [
-        a
-        if isinstance(a, Prediction)
-        else Prediction(model=name, error=f"expected a Prediction, got {type(a).__name__}")
-        for a in answers
-    ]
-
-
-def describe(error: BaseException) -> str:
-    """Return an error as one line: its type and what it says."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _event(
