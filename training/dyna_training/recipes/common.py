@@ -253,11 +253,12 @@ def save(
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.bfloat16)
-    model.save_pretrained(str(folder))
-    if settings.method == "full":
-        base.tokenizer.save_pretrained(str(folder))
-    else:
+        # Asked to decide for itself, peft looks the base model up on the hub.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
         write_fingerprint(folder, base)
+    else:
+        model.save_pretrained(str(folder))
+        base.tokenizer.save_pretrained(str(folder))
     plot_loss(settings.out / "progress.jsonl", settings.out / "loss.png")
     (settings.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card(metrics, configuration), encoding="utf-8")
