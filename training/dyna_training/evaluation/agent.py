@@ -50,6 +50,8 @@ ArmName = Literal[
 ARMS: tuple[ArmName, ...] = get_args(ArmName)
 CONTROLS: tuple[ArmName, ...] = ARMS[:7]
 """What the trained world model has to beat; the oracle is a bound, not a control."""
+TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
+"""Arms that need a trained world model."""
 
 
 class AgentEvaluation(BaseModel):
@@ -276,7 +278,7 @@ async def _play_all(
 
 def _key(settings: AgentEvaluation, name: ArmName, game: Path) -> str:
     """Return the digest of everything that an outcome depends on."""
-    adapters = [settings.policy] if name in CONTROLS[:5] else [settings.policy, settings.world_model]
+    adapters = [settings.policy, settings.world_model] if name in TRAINED else [settings.policy]
     weights = [_digest(a) for a in adapters if a is not None]
     shared = settings.model_dump(
         mode="json",
