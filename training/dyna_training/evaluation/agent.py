@@ -29,8 +29,8 @@ from dyna_nodes.local import LocalChatModel
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.protocols import Critic, WorldModel
 from dyna_nodes.world_models import ShuffledWorldModel, TrainedWorldModel
-from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 from dyna_training.environments.alfworld.splits import Split, games
+from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCritic, RandomCritic
 from dyna_training.evaluation.world_model import Progress, no_progress
 from dyna_training.tools import EnvironmentTool, environment_tools, task_message
