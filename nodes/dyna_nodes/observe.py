@@ -24,6 +24,7 @@ from dyna_nodes.trust import Tally, merge, tally
 FOREIGN = "intent:"
 """Begins the key of an intent that is not a call of the current message."""
 UNFINISHED = ("unknown", "repeated", "deferred")
+EXECUTED = ("ok", "error", "imagined")
 
 
 class Exits(NamedTuple):
@@ -59,11 +60,15 @@ class ObserveNode(DynaNode):
         began = time.perf_counter()
         outcomes: list[Outcome] = state.get("outcomes") or []
         if self.core.durable and any(o["status"] in UNFINISHED for o in outcomes):
-            return (yield from self._recover(state, run, outcomes))
+            recovery = yield from self._recover(state, run, outcomes)
+            if recovery is not None:
+                return recovery
         return (yield from close_round(self.core, state, run, self.exits, began))
 
-    def _recover(self, state: Mapping[str, Any], run: Run, outcomes: Sequence[Outcome]) -> Plan[Command[Any]]:
-        """Leave what is not known to a human, and keep what is."""
+    def _recover(
+        self, state: Mapping[str, Any], run: Run, outcomes: Sequence[Outcome]
+    ) -> Plan[Command[Any] | None]:
+        """Leave what is not known to a human, and keep what is; None when there is nothing left to ask."""
         verdicts: dict[str, Judged] = dict(state["verdicts"])
         for outcome in outcomes:
             judged = verdicts.get(outcome["call_id"])
@@ -79,6 +84,8 @@ class ObserveNode(DynaNode):
         for intent in intents:
             if intent.call_id not in verdicts:
                 verdicts[FOREIGN + intent.call_id] = _foreign(intent)
+        if not any(judged["human"] for judged in verdicts.values()):
+            return None
         kept = [o for o in outcomes if o["status"] not in UNFINISHED]
         transitions = transitions_of(self.core, state, run, kept)
         for transition in transitions:
@@ -123,9 +130,9 @@ def close_round(
             continue
         new.extend(_noted(m, call_id, judged["note"]) for m in outcome["messages"])
         message = _answer_of(outcome)
-        if message is None or outcome["status"] == "refused":
+        if message is None or outcome["status"] not in (*EXECUTED, "unknown"):
             continue
-        if outcome["status"] != "unknown":
+        if outcome["status"] in EXECUTED:
             steps.append(Step(action=action_of(judged["call"]), observation=text_of(message)))
         done = done or reward_and_end(message)[1] is True
         tool = core.tools.get(judged["call"]["name"])
@@ -136,7 +143,7 @@ def close_round(
     journal = yield from core.journal()
     if journal is not None and outcomes:
         yield blocking(lambda: journal.observe(run.thread, run.ns, outcomes))
-    acted = any(o["status"] != "refused" for o in outcomes.values())
+    acted = any(o["status"] in (*EXECUTED, "unknown") for o in outcomes.values())
     queue: list[ToolCall] = state.get("queue") or []
     before: Progress = state["progress"]
     progress: Progress = {**before, "index": before["index"] + len(steps), "done": done}

@@ -201,6 +201,23 @@ def test_an_intent_under_another_id_is_asked_about_first(
     assert journal_beside(saver).open("t", "") == []
 
 
+def test_a_call_that_waited_for_one_that_ended_meanwhile_may_be_called_again(drive: Any, thread: Any) -> None:
+    """Another process was executing it after all, and has finished before anybody could be asked."""
+
+    class Slow(IntentJournal):
+        def open(self, thread: str, ns: str) -> list[Intent]:
+            self.finish(Intent(thread, ns, "lost", 1, "look", "{}", ""), "done")
+            return super().open(thread, ns)
+
+    journal = Slow()
+    lost(journal)
+    model = ScriptedChatModel(script=[call("look", where="a"), call("look", where="a"), "Done."])
+    agent = create_dyna_agent(model, [look], checkpointer=InMemorySaver(), journal=journal)
+    result = drive(agent, "go", thread)
+    assert DONE == ["a"]
+    assert [m.status for m in result["messages"] if m.type == "tool"] == ["error", "success"]
+
+
 def test_an_intent_of_another_thread_is_nobodys_business(drive: Any, thread: Any) -> None:
     saver = InMemorySaver()
     lost(journal_beside(saver), "another")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import pytest
@@ -244,3 +246,43 @@ def test_a_tool_that_hands_over_to_the_parent_graph(drive: Any, tmp_path: Any) -
     result = drive(graph.compile())
     assert result["messages"][-1].content == "I am the other."
     assert [t.observation for t in ExperienceLog(tmp_path).read()] == ["over to other"]
+
+
+def test_many_runs_at_once_do_not_mix(tmp_path: Any) -> None:
+    def policy(messages: list[Any]) -> Any:
+        name, seen = messages[0].content, sum(m.type == "tool" for m in messages)
+        return call("look", where=f"{name}-{seen}") if seen < 5 else f"{name} is done"
+
+    agent = create_dyna_agent(
+        ScriptedChatModel(script=policy),
+        [look],
+        world_model=ScriptedWorldModel(seeing),
+        critic=ScriptedCritic(lambda h, s: "approve"),
+        checkpointer=InMemorySaver(),
+        record=tmp_path,
+    )
+
+    def run(name: str) -> Any:
+        return agent.invoke({"messages": [("user", name)]}, {"configurable": {"thread_id": name}})
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(
+            *(
+                agent.ainvoke({"messages": [("user", f"a{i}")]}, {"configurable": {"thread_id": f"a{i}"}})
+                for i in range(10)
+            )
+        )
+
+    with ThreadPoolExecutor(10) as pool:
+        results = list(pool.map(run, [f"s{i}" for i in range(10)])) + asyncio.run(all_at_once())
+    for result in results:
+        name = result["messages"][0].content
+        assert contents(result) == [f"You see {name}-{i}." for i in range(5)]
+        assert result["messages"][-1].content == f"{name} is done"
+    found = list(ExperienceLog(tmp_path).trajectories())
+    assert len(found) == 20
+    for trajectory in found:
+        assert [t.index for t in trajectory.transitions] == list(range(5))
+        assert {t.action.arguments["where"].split("-")[0] for t in trajectory.transitions} == {
+            trajectory.task
+        }
