@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,19 +28,36 @@ def dyna(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def started(*arguments: str, limit: int | None = None) -> subprocess.Popen[str]:
-    """Start the command in a process group of its own, as a shell does; ``limit`` is the longest file."""
+Start = Callable[..., subprocess.Popen[str]]
 
-    def prepare() -> None:
-        os.setsid()
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    code = "from dyna_graph.cli import main; main()"
-    command = [sys.executable, "-c", code, "collect", "--split", "generated", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=prepare
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the command in a session of its own; ``limit`` is the longest file. What is left is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def started(*arguments: str, limit: int | None = None) -> subprocess.Popen[str]:
+        def prepare() -> None:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        code = "from dyna_graph.cli import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "collect", "--split", "generated", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+        processes.append(process)
+        return process
+
+    yield started
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
@@ -60,10 +78,10 @@ def children(pid: int) -> list[int]:
     return [int(n) for n in numbers if b"spawn_main" in Path(f"/proc/{n}/cmdline").read_bytes()]
 
 
-def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "data"
     arguments = ("--games", "100000", "--behaviours", "expert", "--out", str(out), "--workers", "2")
-    process = started(*arguments)
+    process = start(*arguments)
     wait_for(process, lambda: lines(out) >= 3)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
@@ -85,10 +103,10 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
-def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "data"
     games = 120
-    process = started("--games", str(games), "--behaviours", "random", "--out", str(out), "--json")
+    process = start("--games", str(games), "--behaviours", "random", "--out", str(out), "--json")
     wait_for(process, lambda: lines(out) >= 3)
     [worker] = children(process.pid)
     os.kill(worker, signal.SIGKILL)
@@ -101,10 +119,10 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         assert "signal 9" in stderr
 
 
-def test_a_full_disk_stops_with_a_word_and_the_rest_is_recorded_later(tmp_path: Path) -> None:
+def test_a_full_disk_stops_with_a_word_and_the_rest_is_recorded_later(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "data"
     arguments = ("--games", "12", "--behaviours", "expert", "--out", str(out))
-    process = started(*arguments, limit=20_000)
+    process = start(*arguments, limit=20_000)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "cannot append to" in stderr
