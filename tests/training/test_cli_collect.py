@@ -60,12 +60,10 @@ def start() -> Iterator[Start]:
         process.wait()
 
 
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "nothing happened for two minutes"
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 def lines(out: Path) -> int:
@@ -84,7 +82,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(start: Start, tmp_path: P
     process = start(*arguments)
     wait_for(process, lambda: lines(out) >= 3)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate()
     assert process.returncode == 130
     recorded = lines(out)
     last = stderr.strip().splitlines()[-1]
@@ -110,7 +108,7 @@ def test_a_killed_worker_is_replaced(start: Start, tmp_path: Path) -> None:
     wait_for(process, lambda: lines(out) >= 3)
     [worker] = children(process.pid)
     os.kill(worker, signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=240)
+    stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     manifest = json.loads(stdout)
     assert manifest["complete"]
@@ -123,7 +121,7 @@ def test_a_full_disk_stops_with_a_word_and_the_rest_is_recorded_later(start: Sta
     out = tmp_path / "data"
     arguments = ("--games", "12", "--behaviours", "expert", "--out", str(out))
     process = start(*arguments, limit=20_000)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate()
     assert process.returncode == 1
     assert "cannot append to" in stderr
     assert "Free space" in stderr

@@ -174,10 +174,8 @@ def end(processes: list[subprocess.Popen[str]]) -> None:
 
 
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 200
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "nothing happened for two hundred seconds"
         time.sleep(0.01)
 
 
@@ -213,7 +211,7 @@ def test_ctrl_c_says_how_to_go_on(start: Start, base: str, data: Path, tmp_path:
     process = start(*arguments(base, data, out), "--set", "epochs=1000")
     wait_for(process, first_checkpoint(out))
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate()
     assert process.returncode == 130
     last = stderr.strip().splitlines()[-1]
     assert last.startswith("Interrupted, stopped at update ")
