@@ -2,25 +2,30 @@
 
 A behaviour chooses commands in a text environment. The frozen mixture: a third of the episodes each by the
 searching expert, the noisy expert and uniformly random admissible actions, and in all of them 5 % invalid
-commands.
+commands. Outside of the mixture, the clumsy expert makes the mistakes of a small policy: it counts on past the
+last drawer and reaches for what is not there, so that a world model sees what these do.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from dyna_nodes.nouns import digest_of
 from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
 from dyna_training.environments.base import ForkableEnv
 
-BehaviourName = Literal["expert", "noisy", "random"]
+BehaviourName = Literal["expert", "noisy", "random", "clumsy"]
 
+BEHAVIOURS: Final[tuple[BehaviourName, ...]] = get_args(BehaviourName)
 MIXTURE: Final[tuple[BehaviourName, ...]] = ("expert", "noisy", "random")
 INVALID_RATE: Final = 0.05
 NOISE: Final = 0.3
 """Share of the noisy expert's actions that are uniformly random."""
+CLUMSY_RATE: Final = 0.4
+"""Share of the clumsy expert's commands that do nothing."""
+CLUMSY_NOISE: Final = 0.1
 RANDOM_STEPS: Final = (10, 50)
 """Length of a random episode is drawn uniformly from this range; experts stop when they have won."""
 
@@ -66,25 +71,23 @@ class Mixed:
     invalid.
 
     Args:
-        name: Which behaviour of the mixture; ``expert`` has no noise, ``random`` nothing else.
+        name: Which behaviour; ``expert`` has no noise, ``random`` nothing else.
         rng: The episode's random generator.
         max_steps: Longest episode; random episodes draw a shorter one.
-        invalid_rate: Share of invalid commands.
     """
 
-    def __init__(
-        self, name: BehaviourName, rng: random.Random, max_steps: int = 50, invalid_rate: float = INVALID_RATE
-    ) -> None:
+    def __init__(self, name: BehaviourName, rng: random.Random, max_steps: int = 50) -> None:
         self.name = name
         self.max_steps = min(max_steps, rng.randint(*RANDOM_STEPS)) if name == "random" else max_steps
-        self._noise = {"expert": 0.0, "noisy": NOISE, "random": 1.0}[name]
-        self._invalid = invalid_rate
+        self._noise = {"expert": 0.0, "noisy": NOISE, "random": 1.0, "clumsy": CLUMSY_NOISE}[name]
+        self._clumsy = name == "clumsy"
         self._rng = rng
 
     def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
         """Choose the next command."""
-        if self._rng.random() < self._invalid:
-            return Choice(invalid_command(env, expert, self._rng))
+        if self._rng.random() < (CLUMSY_RATE if self._clumsy else INVALID_RATE):
+            wrong = clumsy_command if self._clumsy and self._rng.random() < 0.7 else invalid_command
+            return Choice(wrong(env, expert, self._rng))
         if self._rng.random() < self._noise:
             return Choice(self._rng.choice([c for c in env.admissible() if c != "help"]))
         decision: Decision = expert.decide()
@@ -119,3 +122,28 @@ def invalid_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Rando
         if command not in admissible:
             return command
     return "dance"
+
+
+def clumsy_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random) -> str:
+    """Return what a small policy gets wrong: it counts on past the last one, or reaches for what is not here."""
+    world = expert.world
+    last: dict[str, int] = {}
+    for place in world.receptacles:
+        kind, _, number = place.partition(" ")
+        last[kind] = max(last.get(kind, 0), int(number))
+    kind = rng.choice(sorted(last) or ["shelf"])
+    beyond = f"go to {kind} {last.get(kind, 0) + rng.randint(1, 8)}"
+    here = world.here or rng.choice(world.receptacles or ("shelf 1",))
+    wanted = expert.wanted
+    commands = [
+        beyond,
+        beyond,
+        f"go to {here}",
+        f"take {wanted} {rng.randint(1, 3)} from {here}",
+        f"open {here}",
+    ]
+    if world.holding:
+        commands += [f"move {world.holding} to {rng.choice(world.receptacles)}", f"use {world.holding}"]
+    admissible = set(env.admissible())
+    wrong = [command for command in commands if command not in admissible]
+    return rng.choice(wrong) if wrong else beyond

@@ -17,13 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
-from dyna_training.behaviours import MIXTURE, BehaviourName, mixture, mixture_digest
+from dyna_training.behaviours import BEHAVIOURS, MIXTURE, BehaviourName, mixture, mixture_digest
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
 from dyna_training.recording import Episode, Recorder, game_key, record_of
 from dyna_training.workers import Report, WorkersFailed, run_tasks
@@ -306,4 +306,4 @@ def split_names() -> list[str]:
 
 def behaviour_names() -> list[str]:
     """Return the names of the behaviours."""
-    return list(get_args(BehaviourName))
+    return list(BEHAVIOURS)

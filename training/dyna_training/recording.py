@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dyna_nodes.experience import ExperienceError, TrajectoryWriter
 from dyna_nodes.nouns import Trajectory, Transition
-from dyna_training.behaviours import MIXTURE
+from dyna_training.behaviours import BEHAVIOURS
 from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
 from dyna_training.environments.alfworld.game import GameFileError
 from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, return_to_go, step_id
 from dyna_training.workers import TaskError, WorkersFailed
 
 if TYPE_CHECKING:
-    from langgraph.graph.state import CompiledStateGraph
+    from langchain_core.language_models import BaseChatModel
 
+    from dyna_graph.agent import DynaGraph
     from dyna_training.tools import EnvironmentTool
 
 GENERATED: Final = "generated:"
@@ -118,7 +119,7 @@ class Recorder:
 
     def _play(self, episode: Episode) -> Trajectory:
         split, max_steps = self.settings["split"], self.settings["max_steps"]
-        if episode.player in MIXTURE:
+        if episode.player in BEHAVIOURS:
             game = self._game(episode.game)
             return play(game, episode.player, seed=episode.seed, split=split, max_steps=max_steps)
         if self.player is None:
@@ -146,18 +147,25 @@ class ModelPlayer:
 
     Args:
         name: Name of the policy, for the record.
-        agent: The agent.
+        model: The policy. One that has a ``seed`` gets that of the episode.
         tool: Its environment's tool.
         max_steps: Longest episode.
+        system_prompt: What it is told first.
     """
 
     def __init__(
-        self, name: str, agent: CompiledStateGraph[Any, Any, Any, Any], tool: EnvironmentTool, max_steps: int
+        self,
+        name: str,
+        model: BaseChatModel,
+        tool: EnvironmentTool,
+        max_steps: int = 50,
+        system_prompt: str | None = None,
     ) -> None:
         self.name = name
-        self.agent = agent
+        self.model = model
         self.tool = tool
         self.max_steps = max_steps
+        self.system_prompt = system_prompt
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> ModelPlayer:
@@ -166,7 +174,6 @@ class ModelPlayer:
         Raises:
             WorkersFailed: The model cannot be made.
         """
-        from dyna_graph.agent import create_dyna_agent
         from dyna_graph.errors import DynaError
         from dyna_graph.models import resolve_model
         from dyna_training.tools import environment_tools
@@ -178,9 +185,17 @@ class ModelPlayer:
         except DynaError as error:
             raise WorkersFailed(str(error)) from error
         [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
-        prompt = settings["system_prompt"] or default_prompt(name)
-        agent = create_dyna_agent(model, [tool], system_prompt=prompt, max_steps=max_steps)
-        return cls(name, agent, tool, max_steps)
+        return cls(name, model, tool, max_steps, settings["system_prompt"] or default_prompt(name))
+
+    def _agent(self, episode: str) -> DynaGraph:
+        from dyna_graph.agent import create_dyna_agent
+
+        model = self.model
+        if "seed" in type(model).model_fields:
+            model = model.model_copy(update={"seed": int(episode[:8], 16) % 2**31})
+        return create_dyna_agent(
+            model, [self.tool], system_prompt=self.system_prompt, max_steps=self.max_steps
+        )
 
     def play(self, game: Path, *, seed: int, split: str) -> Trajectory:
         """Play one episode.
@@ -197,7 +212,7 @@ class ModelPlayer:
         message = task_message(self.tool, seed=seed, options={"game": str(game)})
         taken: list[Transition] = []
         ended = None
-        for event in self.agent.stream(
+        for event in self._agent(id).stream(
             {"messages": [message]}, {"configurable": {"thread_id": id}}, stream_mode="custom"
         ):
             if isinstance(event, ObserveEvent):

@@ -35,7 +35,7 @@ def collect(
     ] = 0,
     behaviours: Annotated[
         str | None,
-        typer.Option(help="Who plays, separated by commas: expert, noisy, random; each plays every game."),
+        typer.Option(help="Who plays, separated by commas: expert, noisy, random, clumsy; each plays every game."),
     ] = None,
     mixture: Annotated[
         bool, typer.Option("--mixture", help="The frozen mixture of all three; the default without --policy.")
@@ -106,12 +106,13 @@ def _split(name: str) -> str:
 
 
 def _behaviours(names: str | None, mixture: bool, policy: str | None) -> tuple[str, ...]:
+    from dyna_training.behaviours import MIXTURE
     from dyna_training.collect import behaviour_names
 
     if names is not None and mixture:
         raise _usage("--mixture is all behaviours in fixed shares; leave out --behaviours")
     if names is None:
-        return () if policy is not None and not mixture else tuple(behaviour_names())
+        return () if policy is not None and not mixture else MIXTURE
     found = [name.strip() for name in names.split(",") if name.strip()]
     known = {_known(name, behaviour_names(), "behaviour", "--behaviours") for name in found}
     return tuple(name for name in behaviour_names() if name in known)

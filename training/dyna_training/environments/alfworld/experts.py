@@ -81,6 +81,11 @@ class SearchingExpert:
         self._task = Task.parse(task)
         self.world = KnownWorld(first_observation, self._task)
 
+    @property
+    def wanted(self) -> str:
+        """Kind of the object that the task is about."""
+        return self._task.object
+
     def fork(self) -> SearchingExpert:
         """Return an independent copy."""
         twin = SearchingExpert.__new__(SearchingExpert)
