@@ -6,9 +6,8 @@ project (simulate with a scripted world model, critique, act, observe, recording
     python benchmarks/overhead.py            a table; exit status 1 when a target is missed
     python benchmarks/overhead.py --json     the same as JSON
 
-Targets, for ``invoke``: at most 1.5 times `create_agent` per step, and at most 5 ms per step. ``ainvoke`` stands beside
-it; there LangGraph's own price of a node is higher, and recording crosses to a thread and back. Rounds of both agents
-alternate, and the median counts, so that a busy machine slows down both alike.
+Targets, for ``invoke`` and ``ainvoke``: at most 1.5 times `create_agent` per step, and at most 5 ms per step. Rounds of
+both agents alternate, and the median counts, so that a busy machine slows down both alike.
 """
 
 from __future__ import annotations
@@ -171,15 +170,18 @@ def main() -> int:
         "parts": parts,
         "parts_sqlite": parts_durable,
     }
-    met = report["ratio_sync"] <= MAX_RATIO and max(sync["dyna"], async_["dyna"]) <= MAX_MS
+    met = {
+        name: report[f"ratio_{name}"] <= MAX_RATIO and report[name]["dyna"] <= MAX_MS
+        for name in ("sync", "async")
+    }
     if options.json:
         print(json.dumps({**report, "met": met}, indent=2))
     else:
         show(report, met)
-    return 0 if met else 1
+    return 0 if all(met.values()) else 1
 
 
-def show(report: dict[str, Any], met: bool) -> None:
+def show(report: dict[str, Any], met: dict[str, bool]) -> None:
     print(f"milliseconds per step, {report['steps']} steps per run, median\n")
     print(f"{'':28}{'create_agent':>14}{'dyna':>10}{'ratio':>9}")
     for name, label in (
@@ -193,7 +195,8 @@ def show(report: dict[str, Any], met: bool) -> None:
     print(f"\n{'where the time goes':28}{'in memory':>14}{'SQLite':>10}")
     for name in sorted(report["parts_sqlite"], key=lambda n: -report["parts_sqlite"][n]):
         print(f"  {name:26}{report['parts'].get(name, 0.0):>14.3f}{report['parts_sqlite'][name]:>10.3f}")
-    print(f"\ntargets: ratio of invoke ≤ {MAX_RATIO}, ≤ {MAX_MS:g} ms per step: {'met' if met else 'MISSED'}")
+    said = ", ".join(f"{name} {'met' if fine else 'MISSED'}" for name, fine in met.items())
+    print(f"\ntargets, ratio ≤ {MAX_RATIO} and ≤ {MAX_MS:g} ms per step: {said}")
 
 
 if __name__ == "__main__":
