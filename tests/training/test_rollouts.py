@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.testing import ScriptedChatModel, call, calls
 from dyna_training.behaviours import RANDOM_STEPS, Mixed, invalid_command
@@ -115,7 +114,7 @@ def test_invalid_commands_are_invalid(games: list[Game]) -> None:
 
 def player(policy: Any, max_steps: int = 50) -> ModelPlayer:
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=max_steps)
-    return ModelPlayer("a model", create_dyna_agent(policy, [act], max_steps=max_steps), act, max_steps)
+    return ModelPlayer("a model", policy, act, max_steps)
 
 
 def test_a_model_plays_through_the_loop_and_is_recorded_alike(tmp_path: Path) -> None:
@@ -148,6 +147,28 @@ def test_a_model_that_gives_up_or_says_nonsense_is_recorded_as_far_as_it_came(tm
     assert (trajectory.outcome, len(trajectory.transitions)) == ("truncated", 3)
     with pytest.raises(GameFileError):
         endless.play(tmp_path / "none" / "game.tw-pddl", seed=0, split="generated")
+
+
+class Seeded(ScriptedChatModel):
+    """A model that samples from a seed."""
+
+    seed: int | None = None
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        seeds.append(self.seed)
+        return super()._generate(*args, **kwargs)
+
+
+seeds: list[int | None] = []
+
+
+def test_a_model_that_samples_gets_the_seed_of_the_episode(tmp_path: Path) -> None:
+    file = write(tmp_path, 2)
+    playing = player(Seeded(script=lambda _: "Nothing to do."))
+    for seed in (1, 1, 2):
+        playing.play(file, seed=seed, split="generated")
+    assert seeds[0] == seeds[1] is not None
+    assert seeds[0] != seeds[2]
 
 
 def test_a_local_adapter_is_told_what_it_was_trained_with() -> None:

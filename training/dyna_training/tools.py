@@ -107,17 +107,21 @@ def environment_tools(
 
 
 def make_environment(environment: str, **options: Any) -> ForkableEnv:
-    """Make an environment by its gymnasium id.
+    """Make an environment by its id: one that an installed package announces, or any that gymnasium knows.
 
     Raises:
+        PluginError: The package that announces it cannot be loaded.
         gymnasium.error.Error: There is no such environment.
         TypeError: It cannot be forked.
     """
     import gymnasium
 
-    import dyna_training.environments  # noqa: F401 - registers the project's own
+    from dyna_graph.plugins import ENVIRONMENTS, load_plugin, plugin_names
 
-    made = gymnasium.make(environment, **options).unwrapped
+    if environment in plugin_names(ENVIRONMENTS):
+        made = load_plugin(ENVIRONMENTS, environment)(**options)
+    else:
+        made = gymnasium.make(environment, **options).unwrapped
     if not isinstance(made, ForkableEnv):
         raise TypeError(f"{environment!r} is a {type(made).__name__}, not a ForkableEnv: it has no fork()")
     return made
