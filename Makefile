@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types bench equality adapters clean
+.PHONY: help install demo test slow check lint types equality bench adapters docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ demo: $(STAMP) ## watch an agent play household games, without and with its worl
 
 test: $(STAMP) check ## linters, types, dependency direction and all fast tests
 	$(BIN)/python -m pytest
+
+slow: $(STAMP) ## the tests that load a language model and take minutes
+	$(BIN)/python -m pytest -m slow
 
 check: lint types ## linters, types and dependency direction
 
