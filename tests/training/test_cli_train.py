@@ -180,7 +180,7 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], object]) ->
 
 
 def first_checkpoint(out: Path) -> Callable[[], object]:
-    return lambda: list(out.glob("checkpoints/checkpoint-*/trainer_state.json"))
+    return lambda: (out / "progress.jsonl").exists() and list(out.glob("checkpoints/*/trainer_state.json"))
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(

@@ -164,6 +164,20 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         collect(settings(tmp_path / "file" / "out"))
 
 
+def test_a_manifest_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def block(_: object) -> None:
+        (out / ".manifest.json.partial").mkdir(exist_ok=True)
+
+    wanted = settings(out, games=1, behaviours=["expert"])
+    with pytest.raises(CollectError, match="all episodes are recorded"):
+        collect(wanted, on_progress=block)
+    (out / ".manifest.json.partial").rmdir()
+    assert collect(wanted)["complete"]
+    assert len(list(read_trajectories([out]))) == 1
+
+
 def test_recorder_and_keys(tmp_path: Path) -> None:
     """An episode has one key: planned, recorded and read back."""
     recorder = Recorder(0, settings(tmp_path).model_dump(mode="json"))

@@ -15,6 +15,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -25,7 +26,7 @@ from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
 from dyna_training.behaviours import BEHAVIOURS, MIXTURE, BehaviourName, mixture, mixture_digest
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
-from dyna_training.recording import Episode, Recorder, game_key, record_of
+from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
 from dyna_training.workers import Report, WorkersFailed, run_tasks
 
 FORMAT: Final = "dyna-collection/1"
@@ -148,7 +149,8 @@ class Collection:
         self.crashes = 0
         self.started = time.time()
         self._check()
-        self.recorded = {r.key: r for file in sorted(self.folder.glob("*.jsonl")) for r in _records(file)}
+        self.recorded: dict[tuple[str, str, int], Record] = {}
+        self.read()
 
     def _check(self) -> None:
         file = self.folder / MANIFEST
@@ -171,6 +173,11 @@ class Collection:
                     f"{self.folder} holds a collection with {key} {settings.get(key)!r}, not {value!r}; "
                     "go on with the same settings, or choose another folder with --out"
                 )
+
+    def read(self) -> None:
+        """Find out what is recorded; stopped workers finish what they are at, and report it no more."""
+        for file in sorted(self.folder.glob("*.jsonl")):
+            self.recorded |= {record.key: record for record in _records(file)}
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers of episodes, transitions and outcomes, in all and by behaviour."""
@@ -211,7 +218,7 @@ class Collection:
         os.replace(partial, self.folder / MANIFEST)
         return manifest
 
-    def finished(self, worker: int, episode: Episode) -> Any:
+    def finished(self, worker: int, episode: Episode) -> Record | None:
         """Return the record of an episode that a worker may have written before it died."""
         file = self.folder / f"worker-{worker}.jsonl"
         return next((r for r in _records(file) if r.key == episode.key), None) if file.exists() else None
@@ -268,16 +275,24 @@ def collect(
             on_progress(Progress(done, len(episodes), steps, success, report))
             if in_a_row >= FAILURES:
                 raise CollectError(f"{FAILURES} episodes in a row failed, the last because: {report.reason}")
-    except WorkersFailed as error:
-        raise CollectError(f"{error}\n{done} of {len(episodes)} episodes are recorded") from error
-    finally:
+    except BaseException as error:
         reports.close()
-        # Workers finish what they are at when they are stopped, so the files know more than the reports.
-        collection.recorded |= {
-            r.key: r for f in sorted(collection.folder.glob("*.jsonl")) for r in _records(f)
-        }
-        manifest = collection.write_manifest(episodes)
-    return manifest
+        with suppress(
+            OSError
+        ):  # what stopped the collection is worth more than a manifest that is up to date
+            collection.read()
+            collection.write_manifest(episodes)
+        if isinstance(error, WorkersFailed):
+            recorded = sum(e.key in collection.recorded for e in episodes)
+            raise CollectError(f"{error}\n{recorded} of {len(episodes)} episodes are recorded") from error
+        raise
+    try:
+        return collection.write_manifest(episodes)
+    except OSError as error:
+        raise CollectError(
+            f"all episodes are recorded, but {MANIFEST} cannot be written to {collection.folder}: "
+            f"{error.strerror or error}; the same command writes it once that is mended"
+        ) from error
 
 
 def _shared_out(episodes: Sequence[Episode], collection: Collection, workers: int) -> list[list[Episode]]:
@@ -290,7 +305,7 @@ def _shared_out(episodes: Sequence[Episode], collection: Collection, workers: in
     return own
 
 
-def _records(file: Path) -> Iterator[Any]:
+def _records(file: Path) -> Iterator[Record]:
     """Yield what is known of each whole trajectory in a file, without building it."""
     for line in read_lines(file):
         if line.whole:
