@@ -2,10 +2,37 @@
 
 Policy and world model are two adapters of one small model, SmolLM2-135M, which runs in this process: no key,
 no server, no GPU. At each step the policy proposes four commands, the world model imagines what each would
-do, and the most promising one runs. The household is a new one, made by the generator. Takes about a minute
+do, and the most promising one runs. The household is a new one, made by the generator. Takes about 15 seconds
 on two cores; the first time, the base model is unpacked, which takes half a minute more.
 
     python examples/04_household_agent.py [SEED]
+
+Prints something like this, depending on the machine (``?`` what was proposed, ``>`` what ran, and under it what
+was imagined where that was not to the letter what happened):
+
+    Your task is to: put some candle on drawer.
+
+    ? go to countertop 1 | go to sinkbasin 1
+    > go to countertop 1
+      You arrive at countertop 1. On the countertop 1, you see a candle 2, a candle 1, a cloth 1, a toiletpaper
+        3, and a toiletpaper 1.
+      imagined: You arrive at countertop 1. On the countertop 1, you see a candle 1, a soapbottle 1, a
+        spraybottle 1, and a toiletpaper 1.
+
+    ? take candle 1 from countertop 1
+    > take candle 1 from countertop 1
+      You pick up the candle 1 from the countertop 1.
+
+    ? go to drawer 1
+    > go to drawer 1
+      You arrive at drawer 1. On the drawer 1, you see a toiletpaper 2.
+      imagined: You arrive at drawer 1. The drawer 1 is closed.
+
+    ? move candle 1 to drawer 1
+    > move candle 1 to drawer 1
+      You move the candle 1 to the drawer 1.
+
+    won in 4 steps; 0 first choices overruled; 50% of the outcomes imagined to the letter
 """
 
 from __future__ import annotations
