@@ -14,7 +14,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROMISE = "Prints:\n\n"
 PRINTED = sorted(
-    file for file in EXAMPLES.rglob("*.py") if PROMISE in (ast.get_docstring(ast.parse(file.read_text())) or "")
+    file
+    for file in EXAMPLES.rglob("*.py")
+    if PROMISE in (ast.get_docstring(ast.parse(file.read_text())) or "")
 )
 HOUSEHOLD = EXAMPLES / "04_household_agent.py"
 
