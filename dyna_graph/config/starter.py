@@ -19,6 +19,7 @@ critic:
 # shadow: imagine and record. advise: also add hints to results. enforce: stop what is rejected.
 # Start with shadow: it costs nothing but time and collects the experience to train on.
 mode: shadow
+dry_run: false        # true: no tool runs, predictions take the place of results
 
 simulate:
   candidates: 1     # responses that the policy proposes per turn; the best is taken

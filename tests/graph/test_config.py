@@ -220,7 +220,7 @@ def test_every_setting_of_the_loop_can_be_configured_and_has_the_same_default() 
     sections = (config.simulate, config.critique, config.limits)
     given = {key: value for section in sections for key, value in section}
     del given["unmatched"]  # belongs to the list of critics
-    given |= {"mode": config.mode, "tools": dict(config.tools)}
+    given |= {"mode": config.mode, "dry_run": config.dry_run, "tools": dict(config.tools)}
     assert given == dict(LoopSettings())
     tool = DynaConfig.from_dict({"model": "openai:x", "tools": {"a": {}}}).tools["a"]
     assert dict(tool) == dict(LoopToolSettings())

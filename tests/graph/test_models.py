@@ -64,7 +64,7 @@ def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ModelError) as caught:
         resolve_model("vllm:qwen")
     assert str(caught.value) == (
-        "model 'vllm:qwen' needs langchain_openai, which is missing: pip install langchain-openai"
+        "model 'vllm:qwen' needs langchain_openai, which is missing: pip install 'dyna-graph[vllm]'"
     )
 
 

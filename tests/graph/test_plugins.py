@@ -106,7 +106,7 @@ def test_an_unknown_plugin_with_nothing_near_lists_the_installed_ones() -> None:
         ("torch", "pip install 'dyna-graph[local]'"),
         ("gymnasium", "pip install 'dyna-graph[environments]'"),
         ("matplotlib", "pip install 'dyna-graph[training]'"),
-        ("langchain_openai", "pip install langchain-openai"),
+        ("langchain_openai", "pip install 'dyna-graph[vllm]'"),
     ],
 )
 def test_how_to_install(package: str, command: str) -> None:

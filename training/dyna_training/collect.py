@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
 from dyna_training.behaviours import BEHAVIOURS, MIXTURE, BehaviourName, mixture, mixture_digest
+from dyna_training.environments.alfworld.generator import RESERVED_SEEDS
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
 from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
 from dyna_training.workers import Report, WorkersFailed, run_tasks
@@ -112,6 +113,11 @@ def plan(settings: CollectSettings) -> list[Episode]:
         if settings.games == 0:
             raise CollectError("say how many households to generate: --games N")
         first = settings.seed * HOUSEHOLDS_PER_SEED + settings.skip
+        if first + settings.games > RESERVED_SEEDS:
+            raise CollectError(
+                f"households from seed {RESERVED_SEEDS:,} on are kept for demonstrations; choose --seed below "
+                f"{RESERVED_SEEDS // HOUSEHOLDS_PER_SEED}"
+            )
         chosen = [f"{GENERATED}:{seed}" for seed in range(first, first + settings.games)]
     else:
         files = games(settings.split)

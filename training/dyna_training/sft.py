@@ -5,8 +5,8 @@ Three things that a stock SFT trainer does not do, and why they matter here:
 * **Branches.** A return hangs on an observation as a branch that later tokens must not see
   (`dyna_nodes.codec`), so attention follows ``branch`` and positions follow ``positions``, not the order in
   the row.
-* **Packing without padding.** The examples of a micro-batch stand in one row; attention stays inside each
-example. * **Logits only where there is a target.** With 49,152 words and 576 dimensions the output layer is
+* **Packing.** The examples of a micro-batch stand in one row; attention stays inside each example.
+* **Logits only where there is a target.** With 49,152 words and 576 dimensions the output layer is
   a quarter of a SmolLM2-135M forward pass; on two CPU cores leaving out the rest is worth a quarter of the
   training time.
 

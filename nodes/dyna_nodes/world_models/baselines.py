@@ -135,7 +135,7 @@ class TemplateWorldModel:
 
 
 class ShuffledWorldModel:
-    """Hands the predictions of another world model to the wrong candidates.
+    """Deals the predictions of another world model out to the candidates at random.
 
     The control for what a world model *knows* against what its predictions merely look like: the predictions
     of the distinct actions of one step are permuted at random, each permutation equally likely. Deeper

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,7 +130,8 @@ def _train_it(name: str, settings: SftSettings) -> dict[str, Any]:
     except ImportError as error:
         raise DynaError(f"training cannot start: {why_not_loaded(error)}") from error
     try:
-        return train(settings)
+        with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its logs; only results go to stdout
+            return train(settings)
     except KeyboardInterrupt as stop:
         from dyna_training.recipes.common import last_checkpoint
 
@@ -175,8 +178,6 @@ def _tell(metrics: dict[str, Any], settings: SftSettings, json_: bool) -> None:
 
 def main() -> None:
     """Run as ``python -m dyna_training.cli.train``, which is how accelerate starts it."""
-    import sys
-
     from dyna_graph.cli import main as dyna
 
     sys.argv = ["dyna", "train", *sys.argv[1:]]

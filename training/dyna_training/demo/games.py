@@ -10,11 +10,12 @@ from dyna_graph.errors import DynaError
 from dyna_training.demo.record import DemoGame
 from dyna_training.environments.alfworld import generator
 from dyna_training.environments.alfworld.game import load_game
+from dyna_training.environments.alfworld.generator import RESERVED_SEEDS
 from dyna_training.environments.alfworld.splits import games
 
 DemoSplit = Literal["generated", "dev_unseen", "valid_seen"]
 SPLITS: Final[tuple[DemoSplit, ...]] = get_args(DemoSplit)
-FIRST_SEED: Final = 1_000_000
+FIRST_SEED: Final = RESERVED_SEEDS
 """Generator seeds from here on belong to the demo; nothing is ever trained on them."""
 
 

@@ -1,7 +1,7 @@
 """What a world model is worth to an agent: the same policy on the same games, with and without it.
 
 Arms: greedy; k candidates chosen by log-probability, by majority, at random, by rules
-that need no model; by the trained world model, by its predictions shuffled across candidates, by its value
+that need no model; by the trained world model, by its predictions dealt out to the candidates at random, by its value
 without imagination; and by the environment itself as the oracle. Everything else is equal: policy,
 temperature, k, step limit, and the random numbers, which depend on seed and history only.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
@@ -32,6 +33,7 @@ from dyna_nodes.world_models import ShuffledWorldModel, TrainedWorldModel
 from dyna_training.environments.alfworld.splits import Split, games
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCritic, RandomCritic
+from dyna_training.evaluation.examinees import file_digest
 from dyna_training.evaluation.world_model import Progress, no_progress
 from dyna_training.tools import EnvironmentTool, environment_tools, task_message
 from dyna_training.world_models.environment import EnvironmentWorldModel
@@ -48,10 +50,21 @@ ArmName = Literal[
     "oracle",
 ]
 ARMS: tuple[ArmName, ...] = get_args(ArmName)
-CONTROLS: tuple[ArmName, ...] = ARMS[:7]
+CONTROLS: tuple[ArmName, ...] = (
+    "greedy",
+    "log-probability",
+    "majority",
+    "random",
+    "rules",
+    "shuffled",
+    "blind-value",
+)
 """What the trained world model has to beat; the oracle is a bound, not a control."""
 TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
+RULES: Final = 1
+"""Version of what `build` makes of the arms; changing a critic or its weights raises it, and old games do not count."""
+logger = logging.getLogger(__name__)
 
 
 class AgentEvaluation(BaseModel):
@@ -264,15 +277,25 @@ async def _play_all(
     )
     slots = asyncio.Semaphore(settings.concurrency)
     outcomes: list[GameOutcome] = []
+    failures: list[str] = []
 
     async def one(game: Path) -> None:
         async with slots:
-            outcome = await play(graph, tools[0], game, {"key": keys[game], "arm": name})
+            try:
+                outcome = await play(graph, tools[0], game, {"key": keys[game], "arm": name})
+            except Exception as error:  # one game that fails must not take the others with it
+                failures.append(f"{game.parts[-3]}/{game.parts[-2]}: {type(error).__name__}: {error}")
+                return
         outcomes.append(outcome)
         append_outcome(path, outcome)
         progress(name, total - len(missing) + len(outcomes), total)
 
     await asyncio.gather(*(one(game) for game in missing))
+    if failures:
+        raise RuntimeError(
+            f"{len(failures)} of {len(missing)} games of the arm {name!r} failed, the others are recorded and the "
+            f"same command tries again; the first: {failures[0]}"
+        )
     return outcomes
 
 
@@ -284,39 +307,35 @@ def _key(settings: AgentEvaluation, name: ArmName, game: Path) -> str:
         mode="json",
         include={"base", "dtype", "candidates", "temperature", "horizon", "max_steps", "seed", "prompt"},
     )
-    return digest_of(name, game.parts[-3:-1], weights, shared)[:32]
+    return digest_of(RULES, name, game.parts[-3:-1], weights, shared)[:32]
 
 
 def _digest(adapter: Path) -> str:
-    import hashlib
-
-    with (adapter.expanduser() / "adapter_model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(adapter.expanduser() / "adapter_model.safetensors")
 
 
 def append_outcome(path: Path, outcome: GameOutcome) -> None:
     """Append one outcome; when this returns, it survives the death of the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(outcome.model_dump_json() + "\n")
+    with path.open("a+b") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a killed run left half a line; nothing may be glued to it
+                file.write(b"\n")
+        file.write(outcome.model_dump_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_outcomes(path: Path) -> list[GameOutcome]:
-    """Read recorded outcomes; a half-written last line is ignored, and its game played again."""
+    """Read recorded outcomes; a line that a killed run left half written is reported, and its game played again."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
     outcomes = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             outcomes.append(GameOutcome.model_validate(json.loads(line)))
-        except ValueError as error:
-            if number < len(lines):
-                raise ValueError(
-                    f"{path}:{number}: damaged record: {error}; delete the line to go on"
-                ) from error
+        except ValueError:
+            logger.warning("%s:%d: not a whole record; its game is played again", path, number)
     return outcomes

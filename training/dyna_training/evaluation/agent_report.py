@@ -151,6 +151,10 @@ def markdown(results: dict[str, Any]) -> str:
             "*Underpowered: fewer than three training seeds; read the order of the arms as a hint.*",
             "",
         ]
+    best = results["best_control"]
+    if results["trained_minus"].get(best):
+        gain = points(results["trained_minus"][best]["success"])
+        lines += [f"Trained world model against the best control: {best}, {gain} points of success.", ""]
     for title, head, rows in tables(results):
         lines += [f"## {title[0].upper()}{title[1:]}", "", "| " + " | ".join(head) + " |"]
         lines += ["|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]

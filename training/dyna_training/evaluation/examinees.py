@@ -185,6 +185,10 @@ class TrainedExaminee:
             forced = self.forced(trajectory, context)
         except TooLongError as error:
             return [StepOutcome(exact=False, f1=0.0, error=str(error)) for _ in trajectory.transitions]
+        if context in self.generators:
+            # A true answer that is longer than the shipped model may write is none that it writes.
+            longest = self.generators[context].max_new_tokens
+            forced = [f._replace(exact=f.exact and f.tokens <= longest) for f in forced]
         return [_outcome(f, *true) for f, true in zip(forced, truth(trajectory), strict=True)]
 
 

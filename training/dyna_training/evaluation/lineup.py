@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +18,13 @@ from dyna_training.evaluation.baselines import baselines, shots
 from dyna_training.evaluation.examinees import BOTH, AskedExaminee, Examinee, TrainedExaminee
 from dyna_training.evaluation.forcing import ForcingModel
 
+if TYPE_CHECKING:
+    from dyna_nodes.local.engine import Engine
+
 SHOTS: Final = 3
 """Examples shown to the untrained base model."""
+STORE_BYTES: Final = 128 << 20
+ARENA_BYTES: Final = 512 << 20
 FORM_TOKENS: Final = 40
 """Tokens that a prompted chat model needs for the form of its answer."""
 
@@ -88,8 +93,9 @@ def examinees(settings: WorldModelEvaluation, train: Sequence[Trajectory]) -> li
         from dyna_nodes.local import load_base
 
         forcing = ForcingModel(load_base(settings.base, settings.dtype, settings.device))
+        engine = _engine(settings) if settings.generate and settings.adapters else None
         for choice in settings.adapters:
-            generators = _generators(settings, choice) if settings.generate else {}
+            generators = {} if engine is None else _generators(settings, engine, choice)
             found.append((TrainedExaminee(choice.label, forcing, choice.folder, generators=generators), 0))
         if settings.untrained:
             found.append((TrainedExaminee("untrained", forcing), 0))
@@ -105,17 +111,25 @@ def examinees(settings: WorldModelEvaluation, train: Sequence[Trajectory]) -> li
     return found
 
 
-def _generators(settings: WorldModelEvaluation, choice: AdapterChoice) -> dict[Context, TrainedWorldModel]:
-    from dyna_nodes.local import get_engine
+def _engine(settings: WorldModelEvaluation) -> Engine:
+    """Return an engine that takes little memory: every episode is read once, so nothing need be remembered long."""
+    from dyna_nodes.local import load_base
+    from dyna_nodes.local.engine import Engine
+    from dyna_nodes.local.worker import Limits
 
-    engine = get_engine(settings.base, settings.dtype, settings.device)
+    base = load_base(settings.base, settings.dtype, settings.device)
+    return Engine(base, store_bytes=STORE_BYTES, limits=Limits(arena_bytes=ARENA_BYTES))
+
+
+def _generators(
+    settings: WorldModelEvaluation, engine: Engine, choice: AdapterChoice
+) -> dict[Context, TrainedWorldModel]:
     name = None if choice.folder is None else str(choice.folder.resolve())
-    if choice.folder is not None:
+    if name is not None and choice.folder is not None:
         engine.load_adapter(name, choice.folder)
+    longest = settings.max_new_tokens
     return {
-        c: TrainedWorldModel(
-            engine, name, context=c, max_new_tokens=settings.max_new_tokens, name=choice.label
-        )
+        c: TrainedWorldModel(engine, name, context=c, max_new_tokens=longest, name=choice.label)
         for c in settings.contexts
     }
 

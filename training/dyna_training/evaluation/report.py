@@ -18,7 +18,8 @@ Greedy decoding after the real history, {dtype}; brackets are 95 % bootstrap int
 step when observation and success flag are both right; macro is the mean over action types. *determined* are steps
 whose observation follows from the history, *first look* those that show something for the first time, *hidden*
 those that depend on something else that the history does not tell. F1 is word-level. *rules* knows the rules of
-the games by heart and guesses by template what the history leaves open: a yardstick, not a baseline.
+the games by heart, guesses by template what the history leaves open, and never predicts success: a yardstick,
+not a baseline.
 """.strip()
 HARD = """
 Hard precision is over successes and near misses alone, probes included: episodes in which an expert pursues

@@ -73,16 +73,15 @@ def evaluate(settings: WorldModelEvaluation, progress: Progress = no_progress) -
             verified += [
                 _verified(examinee, c, part.mixture, settings, progress) for c in examinee.generators
             ]
-    main = len(settings.adapters) - 1
+    main = models[len(settings.adapters) - 1] if settings.adapters else None
+    others = [m for m in models if m is not main]
     return {
         "format": RESULTS_FORMAT,
         "settings": settings.model_dump(mode="json", exclude={"out"}),
         "versions": {name: version(name) for name in PACKAGES},
         "episodes": _about(settings, material),
         "models": [_report(settings, m) for m in models],
-        "differences": []
-        if main < 0
-        else [_compare(settings, models[main], m) for m in models if m != models[main]],
+        "differences": [] if main is None else [_compare(settings, main, other) for other in others],
         "curve": _curve(settings, models),
         "verified": verified,
         "unreadable_lines": cache.unreadable,

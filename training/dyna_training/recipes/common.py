@@ -132,7 +132,7 @@ def fit(
     out = settings.out
     dataset = ExampleDataset(examples, settings.max_tokens)
     configuration = {"recipe": recipe, **settings.model_dump(mode="json")}
-    digest = digest_of([e.ids for e in dataset.examples])
+    digest = digest_of([(e.ids, e.labels) for e in dataset.examples])
     finished = begin(out, {**configuration, "data_digest": digest})
     if finished is not None:
         return finished
@@ -164,7 +164,7 @@ def fit(
         data_collator=functools.partial(pack, multiple=1 if torch.cuda.is_available() else ROW_MULTIPLE),
         callbacks=[Progress(out), stopper],
     )
-    start = time.monotonic()
+    earlier, start = seconds_before(out), time.monotonic()
     with stopper.listening():
         trainer.train(resume_from_checkpoint=last_checkpoint(out))
     if stopper.stopped:
@@ -176,7 +176,8 @@ def fit(
         "loss": sum(losses) / len(losses),
         "final_loss": sum(last) / len(last),
         "updates": trainer.state.global_step,
-        "seconds": round(time.monotonic() - start, 1),
+        "epochs": trainer.state.epoch,
+        "seconds": round(earlier + time.monotonic() - start, 1),
         "examples": len(dataset),
         "left_out": dataset.skipped,
         "tokens": dataset.tokens,
@@ -192,6 +193,21 @@ def fit(
     if trainer.is_world_process_zero():
         save(settings, base, model, metrics, configuration)
     return metrics
+
+
+def seconds_before(out: Path) -> float:
+    """Return how long the earlier legs of an interrupted run took, up to what they logged last."""
+    file = out / "progress.jsonl"
+    total = last = 0.0
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        try:
+            seconds = float(json.loads(line)["seconds"])
+        except (ValueError, KeyError):  # a killed leg left half a line
+            continue
+        if seconds < last:
+            total += last
+        last = seconds
+    return total + last
 
 
 def begin(out: Path, configuration: dict[str, Any]) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ from dyna_training.environments.alfworld.household import APPLIANCE, Household, 
 from dyna_training.environments.alfworld.statistics import statistics
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 
+RESERVED_SEEDS: Final = 1_000_000_000
+"""Households from this seed on are kept for demonstrations; nothing is trained on them."""
 _ATTEMPTS: Final = 50
 _SCENES: Final = {"kitchen": 1000, "living room": 2000, "bedroom": 3000, "bathroom": 4000}
 """First scene number of generated rooms; official scenes end at 430."""
