@@ -113,6 +113,10 @@ def test_forcing_agrees_with_generating(forcing: ForcingModel, engine: Engine) -
         if answer.value is not None and index != UNLABELLED:
             assert outcome.value == pytest.approx(answer.value, rel=1e-3)
 
+    short = TrainedWorldModel(engine, max_new_tokens=2)
+    [cut] = TrainedExaminee("cut", forcing, generators={"agent": short}).examine([trajectory], "agent")
+    assert not any(o.exact for o in cut)  # what the shipped model may not write to its end is no match
+
     [alone] = TrainedExaminee("alone", forcing).examine([trajectory], "agent")
     unknown = [o for o in alone if not o.exact]
     assert all(o.observation is None and o.f1 is None and o.surprise is not None for o in unknown)
