@@ -224,6 +224,7 @@ def test_what_is_printed_at_the_end(base: str, data: Path, tmp_path: Path) -> No
     given = arguments(base, data, tmp_path / "run")
     code, stdout, _ = dyna("train", *given)
     assert code == 0
+    assert stdout.lstrip().startswith("world-model in ")
     assert "loss (end)" in stdout
     assert "updates" in stdout
     assert (tmp_path / "run" / "loss.png").is_file()
