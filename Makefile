@@ -59,7 +59,10 @@ bench: $(STAMP) ## print the benchmarks, each beside a named peer
 adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna collect --split train --games 380 --seed 0 --out data/world-model --workers 2
 	$(BIN)/dyna collect --split train --games 380 --skip 380 --behaviours noisy --seed 0 --out data/policy --workers 2
+	$(BIN)/dyna collect --split train --games 300 --skip 760 --behaviours clumsy --seed 0 --out data/clumsy --workers 2
+	$(BIN)/dyna collect --split train --games 33 --skip 1060 --seed 0 --out data/mixture-2 --workers 2
 	$(BIN)/dyna train world-model --config alfworld-world-model
+	$(BIN)/dyna train world-model --config alfworld-world-model-2
 	$(BIN)/dyna train policy --config alfworld-policy
 
 docs: $(STAMP) ## write the reference pages that are made from the code
