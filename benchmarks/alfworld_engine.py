@@ -1,5 +1,7 @@
 """Speed of the ALFWorld engine on one core: steps with and without admissible actions, forks.
 
+All rates are per second of processor time, so that other work on the machine does not count.
+
 Usage, with official games or, without them, generated ones; ``--python`` names a Python that has alfworld and
 textworld, whose own figure is then measured on the same commands::
 
@@ -57,12 +59,12 @@ def wander(game: Game, steps: int, seed: int) -> list[str]:
 
 
 def rate(count: int, run: Callable[[], None], repeats: int = 3) -> float:
-    """Return the best rate per second of `repeats` runs that do something `count` times each."""
+    """Return the best rate of `repeats` runs that do something `count` times each."""
     best = 0.0
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        best = max(best, count / (time.perf_counter() - started))
+        best = max(best, count / (time.process_time() - started))
     return best
 
 
@@ -117,9 +119,9 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files, source = game_files(options.games, options.seed, Path(folder))
-        started = time.perf_counter()
+        started = time.process_time()
         loaded = [load_game(file) for file in files]
-        load_ms = 1000 * (time.perf_counter() - started) / len(files)
+        load_ms = 1000 * (time.process_time() - started) / len(files)
         played = [(game, wander(game, options.steps, options.seed)) for game in loaded]
         rates = measure(played)
         original: dict[str, float] = {}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
+from dyna_graph import models
 from dyna_nodes.act import ActNode
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.core import DynaCore
@@ -87,7 +87,7 @@ def create_dyna_agent(
     debug: bool = False,
     name: str | None = None,
     cache: Any = None,
-    resolve_model: Callable[[str], BaseChatModel] = init_chat_model,
+    resolve_model: Callable[[str], BaseChatModel] = models.resolve_model,
 ) -> DynaGraph:
     """Create an agent that imagines its actions before it executes them.
 
@@ -96,7 +96,7 @@ def create_dyna_agent(
     `dyna_nodes.events`.
 
     Args:
-        model: The policy: any chat model, or its name.
+        model: The policy: any chat model, or its name (`dyna_graph.models.resolve_model`).
         tools: Tools, or functions to make tools of.
         world_model: Imagines what actions would do; None imagines nothing.
         critic: Judges what was imagined; None approves everything.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dyna_nodes.codec import ChatCodec, Context, WorldModelCodec, expected_return
+from dyna_nodes.codec.world_model import SUCCESS
 from dyna_nodes.nouns import Trajectory
 from dyna_nodes.scoring import solved
 
@@ -27,12 +28,14 @@ class Row(NamedTuple):
     Attributes:
         example: The tokens.
         answers: For each step, the indices of its answer among the targets of the row.
+        ends: For each step, the length of its observation in tokens; the success flag or the end stands there.
         after: For each step, the index of the return that hangs on its observation; None without a label.
         blind: For each step, the index of the return that hangs on its action; None without a label.
     """
 
     example: Example
     answers: list[list[int]]
+    ends: list[int]
     after: list[int | None]
     blind: list[int | None]
 
@@ -42,6 +45,7 @@ class Forced(NamedTuple):
 
     Attributes:
         exact: Greedy decoding writes the real answer, success flag included.
+        success_after: Greedy decoding goes on with the success flag after the real observation.
         surprise: −log p of the real answer in nats, over all its tokens.
         tokens: Number of these tokens, end-of-turn included.
         value_after: Expected return in [0, 1] after the real observation; None without a label.
@@ -49,6 +53,7 @@ class Forced(NamedTuple):
     """
 
     exact: bool
+    success_after: bool
     surprise: float
     tokens: int
     value_after: float | None
@@ -76,6 +81,7 @@ class ForcingModel:
         self.codec = WorldModelCodec(ChatCodec(base.tokenizer))
         self.context_length: int = base.model.config.get_text_config().max_position_embeddings
         self._adapters = Adapters(base)
+        self._flag_id = self.codec.chat.text(SUCCESS)[0]
 
     def load(self, adapter: Path) -> str:
         """Load an adapter and return the name that `force` knows it by.
@@ -104,13 +110,14 @@ class ForcingModel:
         targets = [i for i, label in enumerate(example.labels) if label != -100]
         trunk = iter([n for n, i in enumerate(targets) if example.branch[i] == 0])
         hung = iter([n for n, i in enumerate(targets) if example.branch[i] != 0])
-        answers, after, blind = [], [], []
+        answers, ends, after, blind = [], [], [], []
         for index, step in enumerate(trajectory.transitions):
             length = len(self.codec.answer(step.observation, bool(solved(step.reward, step.done))))
+            ends.append(len(self.codec.answer(step.observation, False)) - 1)
             answers.append([next(trunk) for _ in range(length)])
             blind.append(next(hung) if index in labelled else None)
             after.append(next(hung) if index in labelled else None)
-        return Row(example, answers, after, blind)
+        return Row(example, answers, ends, after, blind)
 
     def force(self, row: Row, adapter: str | None) -> list[Forced]:
         """Read an episode, and return what it says about each step.
@@ -143,19 +150,21 @@ class ForcingModel:
                 use_cache=False,
             )
             logits = output.logits[0].float()
-            hits: list[bool] = (logits.argmax(-1) == labels[where]).tolist()
+            best: list[int] = logits.argmax(-1).tolist()
+            wanted: list[int] = labels[where].tolist()
             total = logits.logsumexp(-1, keepdim=True)
             given: list[float] = (logits.gather(1, labels[where, None]) - total)[:, 0].tolist()
             levels: list[list[float]] = (logits[:, self.codec.level_ids] - total).exp().tolist()
         return [
             Forced(
-                exact=all(hits[n] for n in answer),
+                exact=all(best[n] == wanted[n] for n in answer),
+                success_after=best[answer[end]] == self._flag_id,
                 surprise=-sum(given[n] for n in answer),
                 tokens=len(answer),
                 value_after=None if after is None else expected_return(levels[after]),
                 value_blind=None if blind is None else expected_return(levels[blind]),
             )
-            for answer, after, blind in zip(row.answers, row.after, row.blind, strict=True)
+            for answer, end, after, blind in zip(row.answers, row.ends, row.after, row.blind, strict=True)
         ]
 
 

@@ -62,8 +62,6 @@ class Report:
     by_type: dict[str, Count] = field(default_factory=dict)
     total: Count = field(default_factory=Count)
     examples: list[dict[str, Any]] = field(default_factory=list)
-    original_steps_per_s: float = 0.0
-    original_reset_s: float = 0.0
 
 
 def transcripts(
@@ -203,16 +201,11 @@ def check(
     requests = [(file, commands(game, steps, seed)) for file, game in zip(files, played, strict=True)]
     console = Console(stderr=True)
     answers = transcripts(requests, python, cache, per_process)
-    reset_s = step_s = 0.0
     pairs = zip(played, requests, answers, strict=True)
     for game, request, transcript in track(
         pairs, "Comparing with the original", total=len(files), console=console, disable=quiet
     ):
         compare(game, request[1], transcript, report)
-        reset_s += transcript["reset_s"]
-        step_s += transcript["step_s"]
-    report.original_steps_per_s = report.total.steps / step_s if step_s else 0.0
-    report.original_reset_s = reset_s / len(files) if files else 0.0
     return report
 
 
@@ -275,12 +268,8 @@ def _print(report: Report) -> None:
     for name, count in [*sorted(report.by_type.items()), ("all", report.total)]:
         values = (count.games, count.solved, count.steps, count.nothing_happens)
         table.add_row(name, *map(str, (*values, count.observations, count.admissible, count.success)))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table)
-    console.print(
-        f"The original: {report.original_steps_per_s:.1f} steps/s, "
-        f"{report.original_reset_s:.2f} s per load and reset."
-    )
     for example in report.examples[:10]:
         console.print_json(json.dumps(example))
 
