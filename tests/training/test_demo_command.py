@@ -53,7 +53,7 @@ def test_a_configuration_of_ones_own_is_played(folder: Path) -> None:
     done = json.loads(out)
     assert done["finished"]
     assert [(g["number"], g["arm"], g["seed"]) for g in done["games"]] == [
-        (n, arm, 1_000_002 + n) for n in (1, 2) for arm in ("without", "with")
+        (n, arm, 1_000_000_002 + n) for n in (1, 2) for arm in ("without", "with")
     ]
     for game in done["games"]:
         assert game["outcome"] in ("failure", "truncated"), "random weights solve nothing"
