@@ -112,8 +112,13 @@ def _run(
         return
     settings = read_settings(name, kind, config, given or (), flags)
     metrics = _train_it(name, settings)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if _first_process():
         _tell(metrics, settings, json_)
+
+
+def _first_process() -> bool:
+    """Tell whether this is the process that speaks, of several that train together."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _train_it(name: str, settings: SftSettings) -> dict[str, Any]:
@@ -139,7 +144,8 @@ def _train_it(name: str, settings: SftSettings) -> dict[str, Any]:
         kept = (
             f"{found} is kept, and the same command goes on from it" if found else "nothing was trained yet"
         )
-        typer.echo(f"Interrupted{f', {stop}' if str(stop) else ''}: {kept}.", err=True)
+        if _first_process():
+            typer.echo(f"Interrupted{f', {stop}' if str(stop) else ''}: {kept}.", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError) as error:  # no data, no base, another run's folder: each says what to do
         if os.environ.get("DYNA_DEBUG"):
