@@ -18,6 +18,7 @@ from dyna_training.environments.alfworld.generator import generate, write
 from dyna_training.recording import Episode, Recorder, game_key, record_of
 from dyna_training.rollouts import play
 from dyna_training.workers import TaskError
+from tests.data import alfworld_data
 
 FROZEN = "ec14be9012bdc2f8"
 
@@ -150,6 +151,27 @@ def test_a_corrupt_game_is_reported_and_the_rest_goes_on(official: list[Path], t
     assert failed["game"] == str(official[1])
     assert "truncated or corrupt" in failed["reason"]
     assert manifest["counts"]["episodes"] == len(plan(wanted)) - 1
+
+
+def test_official_games_are_recorded_with_their_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(alfworld_data()))
+    seen: set[str] = set()
+    for split in ("train", "dev_seen", "dev_unseen", "valid_seen"):
+        wanted = settings(tmp_path / split, split=split, games=20, behaviours=["expert"])
+        episodes = plan(wanted)
+        assert len(episodes) == 20 == len({e.game for e in episodes})
+        recorder = Recorder(0, wanted.model_dump(mode="json"))
+        assert recorder(episodes[0]).key == episodes[0].key
+        [trajectory] = read_trajectories([tmp_path / split])
+        assert trajectory.provenance.split == split
+        assert trajectory.transitions[0].labels["return_to_go"] > 0
+        games = {e.game for e in plan(settings(tmp_path, split=split, games=0, behaviours=["expert"]))}
+        assert not games & seen
+        seen |= games
+    with pytest.raises(CollectError, match="fewer than the 100000 asked for"):
+        plan(settings(tmp_path, split="train", games=100_000))
 
 
 def test_missing_games_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
