@@ -49,7 +49,7 @@ def commands(game: Game, steps: int, seed: int) -> list[str]:
     observation = state.introduction()
     searcher = SearchingExpert(game.task, observation)
     random_first = generator.random() < 0.5 or not game.walkthrough
-    guide = searcher if random_first else WalkthroughExpert(game)
+    guide = None if random_first else WalkthroughExpert(game)
     wander = steps // 2 if random_first else 0
     done: list[str] = []
     solved = False
@@ -63,9 +63,14 @@ def commands(game: Game, steps: int, seed: int) -> list[str]:
         elif draw < 0.25:
             command = generator.choice(("look", "inventory", "examine", "help", *_passive(state)))
         else:
-            command = guide.decide().action
+            command = guide.decide().action if guide else "look"
+            if command == "look":
+                # No walkthrough, or something upset it.
+                command = searcher.decide().action
         observation, won = state.step(command)
-        guide.observe(command, observation)
+        searcher.observe(command, observation)
+        if guide:
+            guide.observe(command, observation)
         solved = solved or won
         done.append(command)
     return done
