@@ -58,7 +58,8 @@ class CritiqueNode(DynaNode):
         verdicts: dict[str, Judged] = state.get("verdicts") or {}
         turn = Round(core, self.places, state, run, known, began)
         if any(judged["human"] for judged in verdicts.values()):
-            decided = yield from ask_human(bench, known, verdicts)
+            finished = {o["call_id"] for o in state.get("outcomes") or []}
+            decided = yield from ask_human(bench, known, verdicts, finished)
             return (yield from turn.route(last_ai(state["messages"]), decided, state.get("queue") or []))
         candidates: list[AIMessage] = [c["message"] for c in state["candidates"]]
         if not candidates[0].tool_calls:

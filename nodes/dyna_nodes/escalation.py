@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,16 @@ from dyna_nodes.state import Judged
 ALLOWED = {"verdict": ["approve", "edit", "reject", "respond"], "recover": ["approve", "reject", "respond"]}
 
 
-def ask_human(bench: Bench, known: Known, verdicts: Mapping[str, Judged]) -> Plan[dict[str, Judged]]:
+def ask_human(
+    bench: Bench, known: Known, verdicts: Mapping[str, Judged], finished: Collection[str] = ()
+) -> Plan[dict[str, Judged]]:
     """Ask about every call that waits for a human, all in one interrupt, and return what follows.
 
     The value of the interrupt is a ``HITLRequest``: ``action_requests`` and ``review_configs``; each request
     also carries ``dyna`` with the call's id, the prediction and the verdict. The answer is a
     ``HITLResponse``. An answer that does not fit is asked for again, with ``error`` in the request.
+
+    Calls whose ids are in ``finished`` have run already: nothing that is decided now is about them.
     """
     core, run = bench.core, bench.run
     waiting = {i: j for i, j in verdicts.items() if j["human"]}
@@ -45,8 +49,12 @@ def ask_human(bench: Bench, known: Known, verdicts: Mapping[str, Judged]) -> Pla
     result = {i: j for i, j in result.items() if not i.startswith(FOREIGN)}
     if stopped:
         text = "A human decided that this does not run, because the outcome of an earlier call is not known."
-        return {i: _not_running(core, j, text, "human") if j["runs"] else j for i, j in result.items()}
-    stale = {i: j for i, j in result.items() if j["runs"] and i not in waiting and _expired(j)}
+        return {
+            i: _not_running(core, j, text, "human") if j["runs"] and i not in finished else j
+            for i, j in result.items()
+        }
+    settled_now = {*waiting, *finished}
+    stale = {i: j for i, j in result.items() if j["runs"] and i not in settled_now and _expired(j)}
     return {**result, **(yield from _judged_again(bench, known, stale))}
 
 

@@ -261,6 +261,32 @@ def test_a_verdict_that_expires_while_a_human_thinks_is_judged_again(drive: Any,
     ]
 
 
+def test_a_call_that_has_run_is_not_judged_again_while_a_human_thinks(drive: Any, thread: Any) -> None:
+    @tool
+    def hang(where: str) -> str:
+        """Never answer in time."""
+        time.sleep(0.6)
+        return where
+
+    critic = ScriptedCritic(lambda h, s: "approve")
+    message = calls(("look", {"where": "a"}, "1"), ("hang", {"where": "b"}, "2"))
+    agent = create_dyna_agent(
+        ScriptedChatModel(script=[message, "Done."]),
+        [look, hang],
+        world_model=ScriptedWorldModel(seeing),
+        critic=critic,
+        checkpointer=InMemorySaver(),
+        tool_settings={"hang": {"timeout": 0.1}},
+        verdict_ttl=0.3,
+    )
+    drive(agent, "go", thread)
+    time.sleep(0.4)
+    result = drive(agent, decide({"type": "respond", "message": "leave it"}), thread)
+    assert contents(result) == ["You see a.", "leave it"]
+    assert len(critic.judged) == 1, "the verdict of what has run is nobody's business any more"
+    assert DONE == ["a"]
+
+
 def test_a_tool_that_asks_a_human_itself(drive: Any, thread: Any) -> None:
     @tool
     def pay(amount: int) -> str:
