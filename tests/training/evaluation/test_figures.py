@@ -24,6 +24,7 @@ RIGHT = StepOutcome(
     tokens=4,
     confidence=0.95,
     value=0.6,
+    success_after=False,
     value_after=0.6,
     value_blind=0.2,
 )
@@ -47,7 +48,7 @@ def test_exact_match_micro_and_macro_and_by_part() -> None:
 
 
 def test_the_flag_counts_successes_and_near_misses() -> None:
-    yes, no = {"success": True}, {"success": False}
+    yes, no = {"success": True}, {"success": False, "success_after": True}
     facts = [
         fact("g1", success=True),
         fact("g2", success=True),
@@ -63,12 +64,17 @@ def test_the_flag_counts_successes_and_near_misses() -> None:
         2,
         False,
     )
-    assert flag["precision"]["value"] == pytest.approx(1 / 3)
-    assert flag["recall"]["value"] == pytest.approx(1 / 2)
-    assert flag["precision_hard"]["value"] == pytest.approx(
+    imagined, after = flag["imagined"], flag["after"]
+    assert imagined["predicted"] == 3
+    assert imagined["precision"]["value"] == pytest.approx(1 / 3)
+    assert imagined["recall"]["value"] == pytest.approx(1 / 2)
+    assert imagined["precision_hard"]["value"] == pytest.approx(
         1 / 2
-    )  # the false alarm out of the blue does not count
-    assert flag["near_miss_false_alarms"]["value"] == pytest.approx(1 / 3)
+    )  # the one out of the blue does not count
+    assert imagined["near_miss_false_alarms"]["value"] == pytest.approx(1 / 3)
+    assert after["precision"]["value"] == 1.0
+    assert after["precision_hard"]["value"] == pytest.approx(1 / 3)
+    assert after["near_miss_false_alarms"]["value"] == pytest.approx(2 / 3)
     many = figures.flag_figures([fact(success=True), fact(near_miss=True)] * 100, [RIGHT] * 200)
     assert many["enough"]
 
@@ -77,19 +83,30 @@ def test_an_error_says_no_success_and_is_no_match() -> None:
     outcome = compare(Prediction(error="no end after 160 tokens"), "Something happens.", True)
     assert (outcome.exact, outcome.f1, outcome.success) == (False, 0.0, None)
     flag = figures.flag_figures([fact(success=True)], [outcome])
-    assert flag["recall"].value == 0
+    assert flag["imagined"]["recall"].value == 0
+    assert "after" not in flag
 
 
-def test_what_was_not_generated_is_left_open_and_not_guessed() -> None:
-    unknown = StepOutcome(exact=False, surprise=7.0, tokens=4, value_after=0.4, value_blind=0.4)
-    found = figures.figures([fact("g1"), fact("g2")], [RIGHT, unknown])
-    assert found["em"]["value"] == 0.5
-    assert found["f1"] is None
-    assert found["flag"]["recall"] is None
-    assert found["confidence"] == {}
-    assert "imagined" not in found["value"]
-    assert found["value"]["after"]["mae"]["value"] == pytest.approx(0.1)
-    assert found["not_generated"] == 1
+def test_what_was_not_generated_is_left_out_and_not_guessed() -> None:
+    """In one game answers were generated, in the other only forced, matches included."""
+    forced = {"observation": None, "success": None, "f1": None, "confidence": None, "value": None}
+    match, mistake = RIGHT.model_copy(update=forced), WRONG.model_copy(update=forced)
+    facts = [fact("g1"), fact("g1"), fact("g2"), fact("g2")]
+    found = figures.figures(facts, [RIGHT, WRONG, match, mistake])
+    assert (found["em"]["value"], found["em"]["steps"]) == (0.5, 4)
+    assert (found["f1"]["value"], found["f1"]["steps"], found["f1"]["games"]) == (0.75, 2, 1)
+    assert found["not_generated"] == 2
+    assert found["confidence"]["ece"]["steps"] == 2
+    assert found["value"]["imagined"]["mae"]["steps"] == 2
+    assert found["value"]["after"]["mae"]["steps"] == 4
+    assert figures.error_examples(facts, [RIGHT, WRONG, match, mistake])[0]["count"] == 1
+    nothing = figures.figures(facts, [match, mistake, match, mistake])
+    assert nothing["f1"] is None
+    assert nothing["confidence"] == {}
+    assert set(nothing["value"]) == {"after", "blind", "constant"}
+    assert "imagined" not in nothing["flag"]
+    assert nothing["slices"]["action_type"]["go"]["f1"] is None
+    assert figures.error_examples(facts, [match, mistake, match, mistake]) == []
 
 
 def test_returns_are_compared_with_their_labels() -> None:
@@ -122,7 +139,6 @@ def test_confidence_is_compared_with_being_right() -> None:
         ({"knowledge": "hidden"}, {"observation": "You see a cup 9."}, "history does not tell"),
         ({}, {"observation": "You see a cup 9."}, "forgotten"),
         ({"knowledge": None}, {"observation": "You see a cup 9."}, "other text"),
-        ({}, {"observation": None}, "not generated"),
         ({}, {"observation": None, "error": "x"}, "no answer"),
     ],
 )

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 import torch
 
 from dyna_nodes.local.base import LocalModelError, load_base
-from dyna_nodes.local.engine import Engine
+from dyna_nodes.local.engine import Engine, Request
 from dyna_nodes.nouns import Action, Prediction, Query, Trajectory, Transition
 from dyna_nodes.world_models import TrainedWorldModel
 from dyna_training.evaluation.examinees import TrainedExaminee, compare, queries
@@ -118,8 +118,27 @@ def test_forcing_agrees_with_generating(forcing: ForcingModel, engine: Engine) -
     assert not any(o.exact for o in cut)  # what the shipped model may not write to its end is no match
 
     [alone] = TrainedExaminee("alone", forcing).examine([trajectory], "agent")
-    unknown = [o for o in alone if not o.exact]
-    assert all(o.observation is None and o.f1 is None and o.surprise is not None for o in unknown)
+    assert all(o.observation is None and o.f1 is None and o.surprise is not None for o in alone)
+    elsewhere = TrainedExaminee("some games", forcing, generators={"agent": shipped}, games=["another"])
+    assert elsewhere.examine([trajectory], "agent") == [alone]
+    assert elsewhere.key(trajectory, "agent") != both.key(trajectory, "agent")
+
+
+def test_the_flag_after_the_real_observation(forcing: ForcingModel, engine: Engine) -> None:
+    """It is what the model writes when the real observation is put into its mouth."""
+    trajectory = episode()
+    forced = forcing.force(forcing.row(trajectory, "agent"), None)
+    codec = forcing.codec
+    requests = [
+        Request(
+            codec.prefix(trajectory.history(index)) + codec.question(step.action),
+            [codec.answer(step.observation, False)[:-1]],
+            max_new_tokens=1,
+        )
+        for index, step in enumerate(trajectory.transitions)
+    ]
+    texts = [result.branches[0].text for result in engine.generate(requests)]
+    assert [f.success_after for f in forced] == [text == " [" for text in texts]
 
 
 def test_hidden_state_is_told_in_privileged_context_only(tiny: ForcingModel) -> None:

@@ -157,7 +157,7 @@ def test_generated_answers_fill_in_what_forcing_leaves_open(
     found = model["contexts"]["agent"]
     assert found["not_generated"] == 0
     assert found["f1"] is not None
-    assert found["flag"]["recall"]["value"] == 0  # a random model solves nothing
+    assert found["flag"]["imagined"]["recall"]["value"] == 0  # a random model solves nothing
     assert found["errors"] == found["steps"]  # and does not end within four tokens
     assert found["mistakes"][0]["kind"] == "no answer"
     assert [(v["steps"], v["agree"]) for v in results["verified"]] == [(2, 2)]
@@ -183,7 +183,7 @@ def test_prompted_models_are_asked_in_both_contexts_on_fewer_games(
         for found in model["contexts"].values():
             assert 0 < found["steps"] < results["episodes"]["steps"]
             assert found["errors"] == found["steps"]  # a random model does not keep to the form
-            assert found["flag"]["recall"]["value"] == 0
+            assert found["flag"]["imagined"]["recall"]["value"] == 0
     assert results["differences"] == []
 
 

@@ -66,6 +66,7 @@ def world_model(
     generate: Annotated[
         bool, typer.Option(help="Generate where a token differs; without it only EM.")
     ] = True,
+    generate_games: Annotated[int, typer.Option(help="Games in which to generate; 0 is all.")] = 0,
     batch: Annotated[int, typer.Option(help="Episodes examined together; more on a GPU.")] = 4,
     verify: Annotated[int, typer.Option(help="Steps at which teacher forcing is checked by generating.")] = 0,
     curve_unit: Annotated[str, typer.Option(help="What labels that are numbers count.")] = "target tokens",
@@ -102,6 +103,7 @@ def world_model(
             "untrained": untrained,
             "baselines": baselines,
             "generate": generate,
+            "generate_games": generate_games,
             "batch": batch,
             "verify": verify,
             "curve_unit": curve_unit,

@@ -100,6 +100,14 @@ def game_of(trajectory: Trajectory) -> str:
     return trajectory.provenance.environment or trajectory.task
 
 
+def some_games(trajectories: Iterable[Trajectory], number: int) -> set[str]:
+    """Return the names of ``number`` games, spread over all of them; 0 is all."""
+    names = list(dict.fromkeys(game_of(t) for t in trajectories))
+    if not number or number >= len(names):
+        return set(names)
+    return {names[i * len(names) // number] for i in range(number)}
+
+
 def facts(trajectory: Trajectory) -> list[Facts]:
     """Return what is known about each step.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,10 +15,14 @@ from dyna_nodes.nouns import Prediction, Query, Trajectory, digest_of
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.scoring import solved, token_f1
 from dyna_nodes.world_models import TrainedWorldModel
-from dyna_training.evaluation.episodes import content
+from dyna_training.evaluation.episodes import content, game_of
 from dyna_training.evaluation.forcing import Forced, ForcingModel, TooLongError
 
 BOTH: Final[tuple[Context, ...]] = ("agent", "privileged")
+
+
+VERSION: Final = 2
+"""Of the outcomes: cached ones of another version are not used."""
 
 
 class StepOutcome(BaseModel):
@@ -26,9 +30,10 @@ class StepOutcome(BaseModel):
 
     Attributes:
         exact: Observation and success flag are those that really came.
-        observation: The predicted observation; None where nothing was generated, or the model gave none.
+        observation: The predicted observation; None in episodes without generation, or the model gave none.
         success: The predicted success flag; likewise.
-        f1: Word-level F1 of the observation; None where nothing was generated, 0 where the model gave none.
+        success_after: The success flag that is predicted after the real observation.
+        f1: Word-level F1 of the observation; None in episodes without generation, 0 where the model gave none.
         surprise: −log p of the real answer, in nats, over all its tokens, end-of-turn included.
         tokens: Number of these tokens.
         confidence: The model's confidence in its own answer.
@@ -43,6 +48,7 @@ class StepOutcome(BaseModel):
     exact: bool
     observation: str | None = None
     success: bool | None = None
+    success_after: bool | None = None
     f1: float | None = None
     surprise: float | None = None
     tokens: int | None = None
@@ -114,7 +120,9 @@ class TrainedExaminee:
         forcing: The weights, set up to read whole episodes.
         adapter: Folder of a peft adapter; None is the untrained base.
         generators: By context, the world model over the same weights as it is shipped, asked where a token
-            differs. Without one, the text and the flag that are predicted at these steps stay unknown.
+            differs. Without one, texts, flags and confidences stay unknown, those of matches too: alone they
+            would flatter.
+        games: Games in whose episodes to generate; all when None.
         shots: Episodes that stand before the one that is examined.
 
     Raises:
@@ -129,6 +137,7 @@ class TrainedExaminee:
         adapter: Path | None = None,
         *,
         generators: Mapping[Context, TrainedWorldModel] | None = None,
+        games: Collection[str] | None = None,
         shots: Sequence[Trajectory] = (),
     ) -> None:
         if shots and generators:
@@ -137,6 +146,7 @@ class TrainedExaminee:
         self._forcing = forcing
         self._adapter = None if adapter is None else forcing.load(adapter)
         self.generators = dict(generators or {})
+        self._games = games
         self._shots = tuple(shots)
         base = forcing.base
         files = () if adapter is None else ("adapter_config.json", "adapter_model.safetensors")
@@ -146,9 +156,9 @@ class TrainedExaminee:
     def key(self, trajectory: Trajectory, context: Context) -> str:
         """Return a digest of weights, precision, generation, codec (the tokens themselves) and episode."""
         row = self._forcing.row(trajectory, context, self._shots)
-        generator = self.generators.get(context)
+        generator = self._generator(trajectory, context)
         longest = None if generator is None else generator.max_new_tokens
-        return digest_of("trained", self.digest, longest, row.example.ids, content(trajectory))
+        return digest_of("trained", VERSION, self.digest, longest, row.example.ids, content(trajectory))
 
     def forced(self, trajectory: Trajectory, context: Context) -> list[Forced]:
         """Return what teacher forcing alone says about each step.
@@ -161,21 +171,22 @@ class TrainedExaminee:
     def examine(self, trajectories: Sequence[Trajectory], context: Context) -> list[list[StepOutcome]]:
         """Read every episode once, then generate where a token differs, for all episodes in one batch."""
         outcomes = [self._read(trajectory, context) for trajectory in trajectories]
-        if context not in self.generators:
-            return outcomes
         places = [
             (number, index)
             for number, found in enumerate(outcomes)
+            if self._generator(trajectories[number], context) is not None
             for index, outcome in enumerate(found)
             if not outcome.exact and outcome.error is None
         ]
+        if not places:
+            return outcomes
         every = [queries(trajectory, context) for trajectory in trajectories]
         answers = self.generators[context].predict([every[number][index] for number, index in places])
         for (number, index), answer in zip(places, answers, strict=True):
             said = compare(answer, *truth(trajectories[number])[index])
             # Now and then the same text comes in other tokens: then it is a match after all.
             known = outcomes[number][index].model_dump(
-                include={"surprise", "tokens", "value_after", "value_blind"}
+                include={"surprise", "tokens", "value_after", "value_blind", "success_after"}
             )
             outcomes[number][index] = said.model_copy(update=known)
         return outcomes
@@ -185,11 +196,16 @@ class TrainedExaminee:
             forced = self.forced(trajectory, context)
         except TooLongError as error:
             return [StepOutcome(exact=False, f1=0.0, error=str(error)) for _ in trajectory.transitions]
-        if context in self.generators:
-            # A true answer that is longer than the shipped model may write is none that it writes.
-            longest = self.generators[context].max_new_tokens
-            forced = [f._replace(exact=f.exact and f.tokens <= longest) for f in forced]
+        generator = self._generator(trajectory, context)
+        if generator is None:
+            return [StepOutcome.model_validate(f._asdict()) for f in forced]
+        # A true answer that is longer than the shipped model may write is none that it writes.
+        forced = [f._replace(exact=f.exact and f.tokens <= generator.max_new_tokens) for f in forced]
         return [_outcome(f, *true) for f, true in zip(forced, truth(trajectory), strict=True)]
+
+    def _generator(self, trajectory: Trajectory, context: Context) -> TrainedWorldModel | None:
+        chosen = self._games is None or game_of(trajectory) in self._games
+        return self.generators.get(context) if chosen else None
 
 
 def _outcome(forced: Forced, observation: str, success: bool) -> StepOutcome:

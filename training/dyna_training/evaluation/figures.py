@@ -69,8 +69,8 @@ def figures(
         "not_generated": int((~generated).sum()),
         "em": boot.mean(exact),
         "em_macro": boot.macro(exact, types),
-        "em_observation": boot.mean(text, where=generated) if generated.all() else None,
-        "f1": boot.mean(_filled([o.f1 for o in outcomes]), where=generated) if generated.all() else None,
+        "em_observation": boot.mean(text, where=generated) if generated.any() else None,
+        "f1": boot.mean(_filled([o.f1 for o in outcomes]), where=generated) if generated.any() else None,
         "surprise_per_token": _surprise(boot, outcomes, tokens, scored),
         "flag": flag_figures(facts, outcomes, probes, seed=seed),
         "value": value_figures(boot, facts, outcomes),
@@ -93,10 +93,11 @@ def slice_figures(
     f1 = _filled([o.f1 for o in outcomes])
     return {
         str(name): {
-            "em": boot.mean(exact, where=names == name),
-            "f1": boot.mean(f1, where=names == name) if generated[names == name].all() else None,
+            "em": boot.mean(exact, where=inside),
+            "f1": boot.mean(f1, where=inside & generated) if (inside & generated).any() else None,
         }
         for name in sorted(set(names) - {""})
+        for inside in [names == name]
     }
 
 
@@ -109,36 +110,39 @@ def flag_figures(
 ) -> dict[str, Any]:
     """Return precision and recall of the success flag, and how often a near miss is taken for a success.
 
-    Precision is over the mixture as it is, where near misses are rare, and once more over successes and near
-    misses alone, probes included, where they are not. A model that gave no answer has not said "success".
+    ``imagined`` is the flag of the imagined outcome, ``after`` the one that is predicted after the real
+    observation. Precision is over the mixture as it is, where near misses are rare, and once more over successes
+    and near misses alone, probes included, where they are not. No answer does not say "success".
     """
-    known = [o.success is not None or o.error is not None for o in (*outcomes, *probes[1])]
-    near = [f.near_miss for f in facts]
-    successes = sum(f.success for f in facts)
+    near = sum(f.near_miss for f in facts)
+    successes, probing = sum(f.success for f in facts), sum(f.near_miss for f in probes[0])
     found: dict[str, Any] = {
         "successes": successes,
-        "near_misses": sum(near),
-        "near_miss_probes": sum(f.near_miss for f in probes[0]),
-        "enough": min(successes, sum(near) + sum(f.near_miss for f in probes[0])) >= ENOUGH,
+        "near_misses": near,
+        "near_miss_probes": probing,
+        "enough": min(successes, near + probing) >= ENOUGH,
     }
-    if not all(known):
-        return {**found, "precision": None, "recall": None}
-    boot = Bootstrap([f.game for f in facts], seed=seed)
-    real = np.array([f.success for f in facts], dtype=bool)
-    said = np.array([bool(o.success) for o in outcomes], dtype=bool)
-    every = [*facts, *probes[0]]
-    both = Bootstrap([f.game for f in every], seed=seed)
-    all_real = np.array([f.success for f in every], dtype=bool)
-    all_said = np.array([bool(o.success) for o in (*outcomes, *probes[1])], dtype=bool)
-    all_near = np.array([f.near_miss for f in every], dtype=bool)
-    return {
-        **found,
-        "predicted": int(said.sum()),
-        "precision": boot.share(real, said),
-        "recall": boot.share(said, real),
-        "precision_hard": both.share(all_real, all_said & (all_real | all_near)),
-        "near_miss_false_alarms": both.share(all_said, all_near),
+    every = [*zip(facts, outcomes, strict=True), *zip(*probes, strict=True)]
+    mixture = np.array([True] * len(facts) + [False] * len(probes[0]), dtype=bool)
+    ways = {
+        "imagined": [o.success if o.error is None else False for _, o in every],
+        "after": [o.success_after for _, o in every],
     }
+    real = np.array([f.success for f, _ in every], dtype=bool)
+    almost = np.array([f.near_miss for f, _ in every], dtype=bool)
+    boot = Bootstrap([f.game for f, _ in every], seed=seed)
+    for way, flags in ways.items():
+        known = np.array([flag is not None for flag in flags], dtype=bool)
+        said = np.array([bool(flag) for flag in flags], dtype=bool)
+        if (known & mixture).any():
+            found[way] = {
+                "predicted": int((said & mixture).sum()),
+                "precision": boot.share(real, said & known & mixture),
+                "recall": boot.share(said, real & known & mixture),
+                "precision_hard": boot.share(real, said & known & (real | almost)),
+                "near_miss_false_alarms": boot.share(said, almost & known),
+            }
+    return found
 
 
 def value_figures(boot: Bootstrap, facts: Sequence[Facts], outcomes: Sequence[StepOutcome]) -> dict[str, Any]:
@@ -154,10 +158,8 @@ def value_figures(boot: Bootstrap, facts: Sequence[Facts], outcomes: Sequence[St
     if not labelled.any():
         return {}
     found: dict[str, Any] = {}
-    # Where nothing was generated the imagined returns of the mistakes are missing, and the rest would flatter.
-    generated = bool(_known([o.f1 for o in outcomes]).all())
     for name, values in (
-        ("imagined", [o.value if generated else None for o in outcomes]),
+        ("imagined", [o.value for o in outcomes]),
         ("after", [o.value_after for o in outcomes]),
         ("blind", [o.value_blind for o in outcomes]),
     ):
@@ -175,8 +177,7 @@ def value_figures(boot: Bootstrap, facts: Sequence[Facts], outcomes: Sequence[St
 def confidence_figures(boot: Bootstrap, outcomes: Sequence[StepOutcome]) -> dict[str, Any]:
     """Return the expected calibration error of the confidence, and the table it comes from."""
     where = _known([o.confidence for o in outcomes])
-    generated = _known([o.f1 for o in outcomes])
-    if not where.any() or not generated.all():
+    if not where.any():
         return {}
     confidence = _filled([o.confidence for o in outcomes])
     exact = np.array([o.exact for o in outcomes], dtype=float)
@@ -214,11 +215,9 @@ def differences(
 
 def error_kind(fact: Facts, outcome: StepOutcome) -> str:
     """Say what kind of mistake an outcome is."""
-    said, real = outcome.observation, fact.observation
+    said, real = outcome.observation or "", fact.observation
     if outcome.error is not None:
         return "no answer"
-    if said is None:
-        return "not generated"
     if said == real:
         return "success missed" if fact.success else "false success"
     if real == NOTHING:
@@ -239,7 +238,11 @@ def error_examples(
 ) -> list[dict[str, Any]]:
     """Return how many mistakes there are of each kind, with examples: in turn from each kind, games
     spread."""
-    wrong = [(error_kind(f, o), f, o) for f, o in zip(facts, outcomes, strict=True) if not o.exact]
+    wrong = [
+        (error_kind(f, o), f, o)
+        for f, o in zip(facts, outcomes, strict=True)
+        if not o.exact and (o.f1 is not None or o.error is not None)
+    ]
     wrong.sort(key=lambda w: w[0])
     kinds = {kind: list(group) for kind, group in groupby(wrong, key=lambda w: w[0])}
     quota = dict.fromkeys(kinds, 0)
@@ -278,10 +281,10 @@ def _surprise(
     return boot.interval(ratio, _filled([o.surprise for o in outcomes]), tokens, where=scored)
 
 
-def _said(outcome: StepOutcome) -> str | None:
+def _said(outcome: StepOutcome) -> str:
     if outcome.error is not None:
         return f"({outcome.error})"
-    return None if outcome.observation is None else _flagged(outcome.observation, bool(outcome.success))
+    return _flagged(outcome.observation or "", bool(outcome.success))
 
 
 def _flagged(observation: str, success: bool) -> str:

@@ -66,6 +66,7 @@ class WorldModelEvaluation(BaseModel):
     verify: int = Field(0, ge=0, description="Steps at which teacher forcing is checked by generating.")
     generate: bool = Field(True, description="Generate where a token differs; without it only exact matches.")
     curve_unit: str = Field("target tokens", description="What labels that are numbers count.")
+    generate_games: int = Field(0, ge=0, description="Games in which to generate; 0 is all.")
     max_new_tokens: int = Field(160, ge=1, description="Longest generated observation, in tokens.")
     out: Path = Field(Path("runs/eval-world-model"), description="Folder of the results.")
 
@@ -76,11 +77,14 @@ def amount_of(label: str) -> float | None:
     return None if match is None else float(match[1]) * {"": 1, "k": 1e3, "M": 1e6}[match[2]]
 
 
-def examinees(settings: WorldModelEvaluation, train: Sequence[Trajectory]) -> list[tuple[Examinee, int]]:
+def examinees(
+    settings: WorldModelEvaluation, mixture: Sequence[Trajectory], train: Sequence[Trajectory]
+) -> list[tuple[Examinee, int]]:
     """Return everybody who is examined, adapters first, each with the number of games; 0 is all.
 
     Args:
         settings: Who is asked for.
+        mixture: The episodes to examine on.
         train: Episodes of training games, for templates and examples.
 
     Raises:
@@ -93,10 +97,14 @@ def examinees(settings: WorldModelEvaluation, train: Sequence[Trajectory]) -> li
         from dyna_nodes.local import load_base
 
         forcing = ForcingModel(load_base(settings.base, settings.dtype, settings.device))
+        chosen = episodes.some_games(mixture, settings.generate_games)
         engine = _engine(settings) if settings.generate and settings.adapters else None
         for choice in settings.adapters:
             generators = {} if engine is None else _generators(settings, engine, choice)
-            found.append((TrainedExaminee(choice.label, forcing, choice.folder, generators=generators), 0))
+            examinee = TrainedExaminee(
+                choice.label, forcing, choice.folder, generators=generators, games=chosen
+            )
+            found.append((examinee, 0))
         if settings.untrained:
             found.append((TrainedExaminee("untrained", forcing), 0))
             if train:

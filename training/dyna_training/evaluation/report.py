@@ -22,6 +22,7 @@ the games by heart, guesses by template what the history leaves open, and never 
 not a baseline.
 """.strip()
 HARD = """
+*imagined* is the flag of the imagined outcome, *after* the one that is predicted after the real observation.
 Hard precision is over successes and near misses alone, probes included: episodes in which an expert pursues
 almost the right task (without heating, cooling or cleaning; one of two objects; another object) up to the step
 that would complete it.
@@ -80,19 +81,22 @@ def overview(results: Figures) -> tuple[list[str], list[list[str]]]:
 
 def flags(results: Figures) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table about success flags."""
-    head = ["model", "context", "precision", "recall", "precision, hard", "near misses taken for success"]
+    head = [
+        "model",
+        "context",
+        "flag",
+        "precision",
+        "recall",
+        "precision, hard",
+        "near misses taken for success",
+    ]
+    names = ("precision", "recall", "precision_hard", "near_miss_false_alarms")
     rows = [
-        [
-            model["name"],
-            context,
-            percent(found["flag"]["precision"]),
-            percent(found["flag"]["recall"]),
-            percent(found["flag"].get("precision_hard")),
-            percent(found["flag"].get("near_miss_false_alarms")),
-        ]
+        [model["name"], context, way, *(percent(found["flag"][way][name]) for name in names)]
         for model in results["models"]
         for context, found in model["contexts"].items()
-        if found["flag"]["recall"] is not None
+        for way in ("imagined", "after")
+        if way in found["flag"]
     ]
     return head, rows
 
@@ -244,10 +248,9 @@ def _mistakes(kinds: list[Figures]) -> Iterator[str]:
     for kind in kinds:
         yield from (f"**{kind['kind']}** ({kind['count']})", "")
         for example in kind["examples"]:
-            said, real = example["predicted"], _inline(example["real"])
             yield f"* `{example['action']}`"
-            yield f"  * predicted: {'(not generated)' if said is None else _inline(said)}"
-            yield f"  * real: {real}"
+            yield f"  * predicted: {_inline(example['predicted'])}"
+            yield f"  * real: {_inline(example['real'])}"
         yield ""
 
 

@@ -65,7 +65,7 @@ def evaluate(settings: WorldModelEvaluation, progress: Progress = no_progress) -
     cache = OutcomeCache(settings.out / "outcomes.jsonl")
     models = []
     verified = []
-    for examinee, games in examinees(settings, material.train):
+    for examinee, games in examinees(settings, material.mixture, material.train):
         part = _first_games(material, games)
         contexts = {c: _examined(settings, part, examinee, c, cache, progress) for c in settings.contexts}
         models.append(Examined(examinee.name, part, contexts))
@@ -132,10 +132,7 @@ def gather(settings: WorldModelEvaluation, progress: Progress = no_progress) -> 
 
 def _first_games(material: Material, number: int) -> Material:
     """Return the episodes of some games, spread over all of them; 0 is all."""
-    names = list(dict.fromkeys(episodes.game_of(t) for t in material.mixture))
-    if not number or number >= len(names):
-        return material
-    kept = {names[i * len(names) // number] for i in range(number)}
+    kept = episodes.some_games(material.mixture, number)
     return material._replace(
         mixture=[t for t in material.mixture if episodes.game_of(t) in kept],
         probes=[t for t in material.probes if episodes.game_of(t) in kept],
