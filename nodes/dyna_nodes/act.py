@@ -240,8 +240,9 @@ class Execution(NamedTuple):
 
 def _known_before(journal: IntentJournal, past: list[Intent], call: ToolCall, attempt: int) -> Result | None:
     """Return what follows from what the journal knows; None when the call may run."""
-    lost = [i for i in past if i.status in ("started", "unknown") and not journal.is_live(i)]
     mine = [i for i in past if i.call_id == call["id"]]
+    others = [i for i in past if i.call_id != call["id"]]
+    lost = [i for i in mine if i.status in ("started", "unknown") and not journal.is_live(i)] + others
     if any(i.call_id == call["id"] for i in lost):
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(mine[-1].started))
         why = (

@@ -132,22 +132,38 @@ class IntentJournal:
             ) from error
 
     def relevant(self, thread: str, ns: str, call_id: str) -> list[Intent]:
-        """Return the attempts of one call and every intent of unknown outcome, oldest first."""
+        """Return the attempts of one call and what `open` returns, oldest first."""
         rows = self._query(
             f"SELECT {_COLUMNS} FROM intents WHERE thread=? AND ns=? "
             "AND (status IN ('started', 'unknown') OR call_id=?) ORDER BY seq",
             (thread, ns, call_id),
         )
-        return [Intent(*row) for row in rows]
+        found = [Intent(*row) for row in rows]
+        if all(intent.call_id == call_id for intent in found):
+            return found
+        lost = {intent.key for intent in self._lost(thread, ns)}
+        return [intent for intent in found if intent.call_id == call_id or intent.key in lost]
 
     def open(self, thread: str, ns: str) -> list[Intent]:
         """Return the intents whose outcome is not known and which nobody in this process is executing."""
+        return self._lost(thread, ns)
+
+    def _lost(self, thread: str, ns: str) -> list[Intent]:
+        lost = [intent for intent in self._started(thread, ns) if not self.is_live(intent)]
+        if not lost:
+            return []
+        # A sibling may have finished between the look into the journal and the look at what is live; its outcome
+        # is written before it stops being live, so that a second look tells.
+        still = {intent.key for intent in self._started(thread, ns)}
+        return [intent for intent in lost if intent.key in still]
+
+    def _started(self, thread: str, ns: str) -> list[Intent]:
         rows = self._query(
             f"SELECT {_COLUMNS} FROM intents WHERE thread=? AND ns=? "
             "AND status IN ('started', 'unknown') ORDER BY seq",
             (thread, ns),
         )
-        return [intent for intent in (Intent(*row) for row in rows) if not self.is_live(intent)]
+        return [Intent(*row) for row in rows]
 
     def observe(self, thread: str, ns: str, call_ids: Iterable[str]) -> None:
         """Note that the answers of calls have become part of the conversation.

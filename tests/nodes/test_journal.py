@@ -129,3 +129,16 @@ def test_the_journal_lies_beside_an_async_checkpointer(tmp_path: Path) -> None:
             assert await ajournal_beside(saver) is journal
 
     asyncio.run(check())
+
+
+def test_a_sibling_that_finishes_between_two_looks_is_not_lost(tmp_path: Path) -> None:
+    class Finishing(IntentJournal):
+        def is_live(self, intent: Intent) -> bool:
+            self.finish(intent, "done")
+            return super().is_live(intent)
+
+    journal = Finishing(tmp_path / "journal.sqlite")
+    journal.start(Intent("t", "", "sibling", 1, "look", "{}", ""))
+    assert journal.relevant("t", "", "mine") == []
+    journal.start(Intent("t", "", "another", 1, "look", "{}", ""))
+    assert journal.open("t", "") == []
