@@ -52,11 +52,14 @@ def test_the_flag_counts_successes_and_near_misses() -> None:
     facts = [
         fact("g1", success=True),
         fact("g2", success=True),
-        fact("g1", near_miss=True),
+        fact("g1", near_miss=True, task_type="clean"),
         fact("g2"),
     ]
     said = [RIGHT.model_copy(update=u) for u in (yes, no, yes, yes)]
-    probes = ([fact("g1", near_miss=True), fact("g2", near_miss=True)], [RIGHT.model_copy(update=no)] * 2)
+    probes = (
+        [fact(g, near_miss=True, task_type="heat") for g in ("g1", "g2")],
+        [RIGHT.model_copy(update=no)] * 2,
+    )
     flag = figures.figures(facts, said, probes=probes)["flag"]
     assert (flag["successes"], flag["near_misses"], flag["near_miss_probes"], flag["enough"]) == (
         2,
@@ -72,6 +75,8 @@ def test_the_flag_counts_successes_and_near_misses() -> None:
         1 / 2
     )  # the one out of the blue does not count
     assert imagined["near_miss_false_alarms"]["value"] == pytest.approx(1 / 3)
+    kinds = imagined["false_alarms_by_task_type"]
+    assert {k: v["value"] for k, v in kinds.items()} == {"clean": 1.0, "heat": 0.0}
     assert after["precision"]["value"] == 1.0
     assert after["precision_hard"]["value"] == pytest.approx(1 / 3)
     assert after["near_miss_false_alarms"]["value"] == pytest.approx(2 / 3)

@@ -101,6 +101,8 @@ def test_from_games_to_report(households: Path, tiny_base: Path, adapter: Path, 
     assert "| rules | agent | 2 |" in text
     assert results["episodes"]["digest"][:16] in text
     assert "underpowered" in text
+    assert "Near misses taken for success" in text
+    assert "| pick_and_place_simple | 1 |" in text
 
 
 def test_interrupted_it_goes_on_where_it_stopped(

@@ -42,6 +42,7 @@ class Facts(NamedTuple):
         near_miss: Whether it is a near miss, see `is_goal_command`.
         knowledge: Whether the history determines the observation, else why not; None where nobody can tell.
         return_to_go: The label; None where there is none.
+        task_type: Of household games, the task's type.
     """
 
     game: str
@@ -53,6 +54,7 @@ class Facts(NamedTuple):
     near_miss: bool
     knowledge: Knowledge | None
     return_to_go: float | None
+    task_type: str | None = None
 
 
 def record(
@@ -132,6 +134,7 @@ def facts(trajectory: Trajectory) -> list[Facts]:
                 near_miss=(goal or last_of_probe) and not success,
                 knowledge=_knowledge(step, world),
                 return_to_go=step.labels.get("return_to_go"),
+                task_type=world.task.task_type if world is not None and world.task is not None else None,
             )
         )
         if world is not None:

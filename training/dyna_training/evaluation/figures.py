@@ -28,6 +28,7 @@ Slicing = tuple[str, Callable[[Facts], str | None]]
 SLICES: Final[tuple[Slicing, ...]] = (
     ("action_type", lambda f: f.verb),
     ("knowledge", lambda f: f.knowledge),
+    ("task_type", lambda f: f.task_type),
     ("behaviour", lambda f: f.policy or None),
     ("observation", lambda f: "nothing happens" if f.observation == NOTHING else "something happens"),
 )
@@ -130,6 +131,7 @@ def flag_figures(
     }
     real = np.array([f.success for f, _ in every], dtype=bool)
     almost = np.array([f.near_miss for f, _ in every], dtype=bool)
+    types = np.array([f.task_type or "" for f, _ in every])
     boot = Bootstrap([f.game for f, _ in every], seed=seed)
     for way, flags in ways.items():
         known = np.array([flag is not None for flag in flags], dtype=bool)
@@ -141,6 +143,10 @@ def flag_figures(
                 "recall": boot.share(said, real & known & mixture),
                 "precision_hard": boot.share(real, said & known & (real | almost)),
                 "near_miss_false_alarms": boot.share(said, almost & known),
+                "false_alarms_by_task_type": {
+                    kind: boot.share(said, almost & known & (types == kind))
+                    for kind in sorted(set(types[almost & known]))
+                },
             }
     return found
 

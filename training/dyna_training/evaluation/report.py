@@ -134,6 +134,19 @@ def parts(found: Figures, by: str) -> tuple[list[str], list[list[str]]]:
     return [by.replace("_", " "), "steps", "EM", "F1"], rows
 
 
+def false_alarms(found: Figures) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the table of near misses, probes included, that one model takes for success."""
+    ways = [way for way in ("imagined", "after") if way in found["flag"]]
+    by = {way: found["flag"][way]["false_alarms_by_task_type"] for way in ways}
+    kinds = sorted({kind for shares in by.values() for kind in shares})
+    head = ["task type", "near misses", *(f"{way}, %" for way in ways)]
+    rows = []
+    for kind in kinds:
+        counts = [str(by[way][kind]["steps"]) for way in ways if kind in by[way]]
+        rows.append([kind, " / ".join(dict.fromkeys(counts)), *(percent(by[way].get(kind)) for way in ways)])
+    return head, rows
+
+
 def differences(results: Figures) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table of paired differences."""
     rows = [
@@ -220,7 +233,9 @@ def markdown(results: Figures, figures: list[str], command: str) -> str:
             for by in found["slices"]:
                 head, rows = parts(found, by)
                 lines += [*_markdown_table(head, rows), ""] if rows else []
-            lines += [*_mistakes(found["mistakes"])]
+            head, rows = false_alarms(found)
+            lines += ["Near misses taken for success:", "", *_markdown_table(head, rows), ""] if rows else []
+            lines += [*_mistakes(found["mistakes"])] if found["mistakes"] else []
     versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items())
     return "\n".join([*lines, f"Versions: {versions}.", ""])
 
