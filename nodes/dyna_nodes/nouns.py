@@ -263,6 +263,24 @@ class Provenance(Noun):
     versions: Mapping[str, str] = Field(default_factory=dict)
 
 
+class Counterfactual(Noun):
+    """Another action tried in a fork of the environment: what it would have done in the same state.
+
+    Attributes:
+        action: The action that was not executed.
+        observation: What it led to in the fork.
+        reward: Its reward.
+        done: Whether it ended the episode.
+        labels: As in `Transition`; ``return_to_go`` is the return after this action.
+    """
+
+    action: Action
+    observation: str
+    reward: float | None = None
+    done: bool | None = None
+    labels: Mapping[str, float] = Field(default_factory=dict)
+
+
 class Transition(Noun):
     """One executed action with everything known about it.
 
@@ -283,6 +301,7 @@ class Transition(Noun):
         scores: Match of prediction and reality: ``exact``, ``f1``, ``outcome``, ``surprise``.
         labels: Further training labels, e.g. ``return_to_go`` in [0, 1] and ``determined`` (1 when the
             history determines the observation, 0 for a first look).
+        counterfactuals: Other actions that were tried in forks of the state before this step.
         time: Unix time in seconds.
         provenance: Where it comes from.
     """
@@ -302,6 +321,7 @@ class Transition(Noun):
     status: Literal["ok", "error", "unknown"] = "ok"
     scores: Mapping[str, float] = Field(default_factory=dict)
     labels: Mapping[str, float] = Field(default_factory=dict)
+    counterfactuals: tuple[Counterfactual, ...] = ()
     time: float = Field(default_factory=time.time)
     provenance: Provenance = Provenance()
 

@@ -14,7 +14,7 @@ from dyna_nodes.codec import (
     return_level,
 )
 from dyna_nodes.codec.policy import policy_example
-from dyna_nodes.nouns import Action, History, Trajectory, Transition
+from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,36 @@ def test_branches_hang_on_the_trunk_and_leave_it_alone(world: WorldModelCodec) -
     assert set(others) == {-100}, "only the digit of a branch is a target"
     first = hung.branch.index(1)
     assert hung.positions[first] == hung.positions[first - 1] + 1
+
+
+def test_counterfactuals_are_branches_with_an_answer_and_its_return(world: WorldModelCodec) -> None:
+    other = Counterfactual(
+        action=Action.command("take pen 1 from desk 1"),
+        observation="You pick up the pen 1.",
+        reward=1.0,
+        done=True,
+        labels={"return_to_go": 1.0},
+    )
+    plain = _trajectory(reward=1.0, done=True)
+    steps = list(plain.transitions)
+    steps[1] = steps[1].model_copy(update={"counterfactuals": (other,)})
+    trajectory = plain.model_copy(update={"transitions": tuple(steps)})
+    assert world.example(trajectory) == world.example(plain), "recorded, but not asked for"
+    hung = world.example(trajectory, counterfactuals=[(1, 0)], blind_counterfactuals=[(1, 0)])
+    trunk = [i for i, branch in enumerate(hung.branch) if branch == 0]
+    assert [hung.ids[i] for i in trunk] == world.example(plain).ids
+    assert [hung.labels[i] for i in trunk] == world.example(plain).labels
+    prefix = world.prefix(plain.history(1))
+    question = world.question(other.action)
+    answer = world.answer(other.observation, True)
+    level = world.level_ids[return_level(1.0)]
+    imagined, blind = ([i for i, b in enumerate(hung.branch) if b == n] for n in (1, 2))
+    assert [hung.ids[i] for i in imagined] == [*question, *answer[:-1], *world.return_suffix]
+    assert [hung.labels[i] for i in imagined if hung.labels[i] != -100] == [*answer, level]
+    assert hung.labels[imagined[len(question) - 1]] == answer[0]
+    assert [hung.ids[i] for i in blind] == [*question, *world.return_suffix]
+    assert [hung.labels[i] for i in blind if hung.labels[i] != -100] == [level]
+    assert hung.positions[imagined[0]] == hung.positions[blind[0]] == len(prefix)
 
 
 def test_the_hidden_state_is_told_only_in_privileged_context(world: WorldModelCodec) -> None:

@@ -206,6 +206,23 @@ def test_shares_of_contexts_and_returns_are_drawn_from_the_seed(
     )
 
 
+def test_counterfactuals_are_learned_where_there_is_room_for_them(data: Path, codec: WorldModelCodec) -> None:
+    trajectories = [play(generate(seed), "noisy", seed=0, counterfactuals=2) for seed in range(3)]
+    settings = WorldModelSettings(
+        data=[data],
+        out=Path("unused"),
+        returns=0,
+        blind_returns=0,
+        counterfactuals=4,
+        max_tokens=100_000,
+    )
+    plain = examples(trajectories, codec, settings.model_copy(update={"counterfactuals": 0}))
+    made = examples(trajectories, codec, settings)
+    assert [max(e.branch) for e in made] == [4 + 2] * 3, "half of them with the blind return, too"
+    short = settings.model_copy(update={"max_tokens": min(len(e.ids) for e in plain)})
+    assert examples(trajectories, codec, short) == plain
+
+
 def test_too_long_episodes_are_left_out_never_cut(
     trajectories: list[Trajectory], codec: WorldModelCodec
 ) -> None:

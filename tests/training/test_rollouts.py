@@ -61,6 +61,29 @@ def test_the_same_seed_plays_the_same_and_another_one_does_not(games: list[Game]
     assert play(games[0], "random", seed=1).transitions != play(games[0], "random", seed=2).transitions
 
 
+def test_counterfactuals_are_what_would_have_happened_and_change_nothing(games: list[Game]) -> None:
+    for game, behaviour in zip(games, ("expert", "noisy", "random", "clumsy"), strict=False):
+        plain = play(game, behaviour, seed=2)  # type: ignore[arg-type]
+        trajectory = play(game, behaviour, seed=2, counterfactuals=3)  # type: ignore[arg-type]
+        assert [t.model_copy(update={"counterfactuals": ()}) for t in trajectory.transitions] == list(
+            plain.transitions
+        )
+        tried = 0
+        commands = [t.action.text for t in trajectory.transitions]
+        for index, step in enumerate(trajectory.transitions):
+            assert len({step.action.text, *(o.action.text for o in step.counterfactuals)}) == 1 + len(
+                step.counterfactuals
+            )
+            for other in step.counterfactuals if index < 6 else ():
+                env, expert, _ = replayed(game, commands[:index])
+                observation, reward, won, _, _ = env.step(other.action.text)
+                expert.observe(other.action.text, observation)
+                assert (other.observation, other.reward, other.done) == (observation, reward, won)
+                assert other.labels["return_to_go"] == return_to_go(env, expert, solved=won)
+                tried += 1
+        assert tried > 3
+
+
 def test_the_return_counts_the_steps_that_the_expert_still_needs(games: list[Game]) -> None:
     """Counted here in another way: by playing on from a replay instead of from forks."""
     for game in games[:3]:

@@ -147,3 +147,24 @@ def clumsy_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random
     admissible = set(env.admissible())
     wrong = [command for command in commands if command not in admissible]
     return rng.choice(wrong) if wrong else beyond
+
+
+def other_commands(
+    env: ForkableEnv, expert: SearchingExpert, rng: random.Random, taken: str, number: int
+) -> list[str]:
+    """Return commands to be tried in forks beside ``taken``: what the expert would do, what is admissible,
+    and the mistakes of a small policy. Fewer than ``number`` where the draws repeat each other."""
+    found: list[str] = []
+    for _ in range(number):
+        kind = rng.random()
+        if kind < 0.3:
+            command = expert.fork().decide().action
+        elif kind < 0.7:
+            command = rng.choice([c for c in env.admissible() if c != "help"])
+        elif kind < 0.9:
+            command = clumsy_command(env, expert, rng)
+        else:
+            command = invalid_command(env, expert, rng)
+        if command != taken and command not in found:
+            found.append(command)
+    return found

@@ -60,6 +60,7 @@ class CollectSettings(BaseModel):
         repeats: How often each plays a game, with seeds counting up.
         seed: Seeds the choice of games and all episodes.
         max_steps: Longest episode.
+        counterfactuals: How many other commands are tried in forks before each step of a behaviour.
         workers: How many processes.
     """
 
@@ -76,11 +77,21 @@ class CollectSettings(BaseModel):
     repeats: int = Field(1, ge=1)
     seed: int = 0
     max_steps: int = Field(50, ge=1)
+    counterfactuals: int = Field(0, ge=0)
     workers: int = Field(1, ge=1)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that all episodes of a collection have in common."""
-        fields = {"split", "behaviours", "policy", "temperature", "system_prompt", "seed", "max_steps"}
+        fields = {
+            "split",
+            "behaviours",
+            "policy",
+            "temperature",
+            "system_prompt",
+            "seed",
+            "max_steps",
+            "counterfactuals",
+        }
         return self.model_dump(mode="json", include=fields)
 
 

@@ -121,7 +121,15 @@ class Recorder:
         split, max_steps = self.settings["split"], self.settings["max_steps"]
         if episode.player in BEHAVIOURS:
             game = self._game(episode.game)
-            return play(game, episode.player, seed=episode.seed, split=split, max_steps=max_steps)
+            others = self.settings["counterfactuals"]
+            return play(
+                game,
+                episode.player,
+                seed=episode.seed,
+                split=split,
+                max_steps=max_steps,
+                counterfactuals=others,
+            )
         if self.player is None:
             self.player = ModelPlayer.from_settings(self.settings)
         return self.player.play(self._game_file(episode.game), seed=episode.seed, split=split)

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from typing import Final
 
 from dyna_nodes.codec.world_model import DISCOUNT
-from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
-from dyna_training.behaviours import BehaviourName, Mixed
+from dyna_nodes.nouns import Action, Counterfactual, Provenance, Trajectory, Transition, digest_of
+from dyna_training.behaviours import BehaviourName, Mixed, other_commands
 from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
+from dyna_training.environments.alfworld.experts import SearchingExpert
 from dyna_training.environments.base import Expert, ForkableEnv
 
 ENVIRONMENT: Final = "dyna/ALFWorld-v0"
@@ -43,8 +44,28 @@ def return_to_go(env: ForkableEnv, expert: Expert, *, solved: bool) -> float:
     return 0.0
 
 
+def counterfactual(env: ForkableEnv, expert: SearchingExpert, command: str) -> Counterfactual:
+    """Try ``command`` in a fork of ``env`` and label where it led; ``expert`` has the history so far."""
+    env, expert = env.fork(), expert.fork()
+    observation, reward, won, _, _ = env.step(command)
+    expert.observe(command, observation)
+    return Counterfactual(
+        action=Action.command(command),
+        observation=observation,
+        reward=float(reward),
+        done=won,
+        labels={"return_to_go": return_to_go(env, expert, solved=won)},
+    )
+
+
 def play(
-    game: GameLike, behaviour: BehaviourName, *, seed: int, split: str = "", max_steps: int = 50
+    game: GameLike,
+    behaviour: BehaviourName,
+    *,
+    seed: int,
+    split: str = "",
+    max_steps: int = 50,
+    counterfactuals: int = 0,
 ) -> Trajectory:
     """Play one episode of a game.
 
@@ -54,6 +75,8 @@ def play(
         seed: Seeds everything random in the episode.
         split: Name of the split, for the record.
         max_steps: Longest episode.
+        counterfactuals: At most so many other commands are tried in forks before each step; they change
+            nothing about the episode.
 
     Raises:
         GameFileError: The game file is missing or corrupt.
@@ -63,6 +86,7 @@ def play(
     rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour))
     expert = env.expert()
     player = Mixed(behaviour, rng, max_steps)
+    other_rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour, "forks"))
     trajectory = Trajectory(
         id=episode_id(info["game_id"], behaviour, seed),
         task=observation,
@@ -73,6 +97,8 @@ def play(
     won = False
     for index in range(player.max_steps):
         choice = player.choose(env, expert)
+        others = other_commands(env, expert, other_rng, choice.command, counterfactuals)
+        tried = tuple(counterfactual(env, expert, command) for command in others)
         answer, reward, won, _, _ = env.step(choice.command)
         expert.observe(choice.command, answer)
         transitions.append(
@@ -89,6 +115,7 @@ def play(
                     "return_to_go": return_to_go(env, expert, solved=won),
                     "expert": float(choice.expert),
                 },
+                counterfactuals=tried,
                 time=0.0,
             )
         )

@@ -9,7 +9,8 @@ This project adds the return-to-go. It hangs on the observation as a *branch*: a
 (or, as the control *value without imagination*, right after the action) the model is made to read
 ``\nReturn: `` and its distribution over the digits 0–9 is the imagined return. A branch sees the history and
 itself but nothing after it sees the branch, so that returns, which an agent cannot know, never become part
-of a history.
+of a history. Other actions that were tried in forks of a state (`Counterfactual`) are branches too: several
+answers to one history, for the price of their own tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dyna_nodes.codec.chat import ChatCodec
-from dyna_nodes.nouns import Action, History, Trajectory
+from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
 
 Context = Literal["agent", "privileged"]
 
@@ -124,6 +125,8 @@ class WorldModelCodec:
         context: Context = "agent",
         returns: Sequence[int] = (),
         blind_returns: Sequence[int] = (),
+        counterfactuals: Sequence[tuple[int, int]] = (),
+        blind_counterfactuals: Sequence[tuple[int, int]] = (),
     ) -> Example:
         """Encode a whole trajectory as one example; every observation is a target.
 
@@ -133,10 +136,13 @@ class WorldModelCodec:
             context: Whether the hidden state stands in the system turn.
             returns: Indices of the transitions that get a return branch after the observation.
             blind_returns: The same for a branch right after the action, before the observation.
+            counterfactuals: Which counterfactuals become branches, as (index of the transition, index in its
+                ``counterfactuals``); each with its observation and the return after it.
+            blind_counterfactuals: The same for branches with the return right after the action.
 
         Raises:
             ValueError: Privileged context without a hidden state.
-            KeyError: A return branch is asked for a transition without the label.
+            KeyError: A return branch is asked for a transition or counterfactual without the label.
         """
         if context == "privileged" and trajectory.hidden_state is None:
             raise ValueError(f"trajectory {trajectory.id} has no hidden state for the privileged context")
@@ -146,17 +152,25 @@ class WorldModelCodec:
         )
         with_return, with_blind = set(returns), set(blind_returns)
         for index, transition in enumerate(trajectory.transitions):
+            for number, other in enumerate(transition.counterfactuals):
+                value = other.labels["return_to_go"]
+                if (index, number) in counterfactuals:
+                    row.hang_answer(self.question(other.action), self._answer(other), value)
+                if (index, number) in blind_counterfactuals:
+                    row.hang(value, self.question(other.action))
             row.read(self.question(transition.action))
             if index in with_blind:
                 row.hang(transition.labels["return_to_go"])
-            success = bool(transition.done and (transition.reward or 0) > 0)
-            answer = self.answer(transition.observation, success)
+            answer = self._answer(transition)
             row.write(answer[:-1])
             if index in with_return:
                 row.hang(transition.labels["return_to_go"])
             row.write(answer[-1:])
             row.read(self.chat.closing()[1:])
         return Example(row.ids, row.labels, row.positions, row.branch)
+
+    def _answer(self, outcome: Transition | Counterfactual) -> list[int]:
+        return self.answer(outcome.observation, bool(outcome.done and (outcome.reward or 0) > 0))
 
 
 class _Row:
@@ -185,12 +199,22 @@ class _Row:
             self.labels[self._tip] = token
             self.read([token])
 
-    def hang(self, value: float) -> None:
-        """Hang a return branch on the tip of the trunk; only the digit is a target."""
-        self._branches += 1
-        for offset, token in enumerate(self.codec.return_suffix):
-            self._append(token, self._trunk + offset, self._branches)
+    def hang(self, value: float, question: Sequence[int] = ()) -> None:
+        """Hang a return branch on the tip of the trunk, after ``question``; only the digit is a target."""
+        self._hang([*question, *self.codec.return_suffix])
         self.labels[-1] = self.codec.level_ids[return_level(value)]
+
+    def hang_answer(self, question: Sequence[int], answer: Sequence[int], value: float) -> None:
+        """Hang a question, its answer and the return after it; answer and digit are targets."""
+        first = len(self.ids) + len(question) - 1
+        # The end of the answer is a target but is not read: at inference the return is read off before it.
+        self.hang(value, [*question, *answer[:-1]])
+        self.labels[first : first + len(answer)] = answer
+
+    def _hang(self, ids: Sequence[int]) -> None:
+        self._branches += 1
+        for offset, token in enumerate(ids):
+            self._append(token, self._trunk + offset, self._branches)
 
     def _append(self, token: int, position: int, branch: int) -> None:
         self.ids.append(token)

@@ -35,7 +35,9 @@ def collect(
     ] = 0,
     behaviours: Annotated[
         str | None,
-        typer.Option(help="Who plays, separated by commas: expert, noisy, random, clumsy; each plays every game."),
+        typer.Option(
+            help="Who plays, separated by commas: expert, noisy, random, clumsy; each plays every game."
+        ),
     ] = None,
     mixture: Annotated[
         bool, typer.Option("--mixture", help="The frozen mixture of all three; the default without --policy.")
@@ -48,6 +50,13 @@ def collect(
     repeats: Annotated[int, typer.Option(min=1, help="How often each game is played, with other seeds.")] = 1,
     seed: Annotated[int, typer.Option(help="Seeds the choice of games and every episode.")] = 0,
     max_steps: Annotated[int, typer.Option(min=1, help="Longest episode.")] = 50,
+    counterfactuals: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Before each step of a behaviour, try so many other commands in forks, and record them.",
+        ),
+    ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
@@ -79,6 +88,7 @@ def collect(
         repeats=repeats,
         seed=seed,
         max_steps=max_steps,
+        counterfactuals=counterfactuals,
         workers=workers,
     )
     with _progress(settings, quiet) as on_progress:

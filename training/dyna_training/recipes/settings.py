@@ -52,6 +52,12 @@ class WorldModelSettings(SftSettings):
         0.5, ge=0, le=1, description="Share of the steps with a return after the observation."
     )
     blind_returns: float = Field(0.2, ge=0, le=1, description="Share of the steps with a return before it.")
+    counterfactuals: int = Field(
+        0,
+        ge=0,
+        description="Recorded counterfactuals of an episode that are learned too, drawn at random; half of "
+        "them also with the return before the observation.",
+    )
 
 
 class PolicySettings(SftSettings):

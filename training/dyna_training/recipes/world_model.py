@@ -9,6 +9,7 @@ observations. The return-to-go, as branches, is this project's addition (see `dy
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -29,15 +30,21 @@ def examples(
         rng = random.Random(digest_of(settings.seed, trajectory.id))
         hidden = trajectory.hidden_state is not None and rng.random() < settings.privileged
         context: Context = "privileged" if hidden else "agent"
+        others = [
+            (i, n) for i, t in enumerate(trajectory.transitions) for n, _ in enumerate(t.counterfactuals)
+        ]
+        others = rng.sample(others, min(settings.counterfactuals, len(others)))
         labelled = [i for i, t in enumerate(trajectory.transitions) if "return_to_go" in t.labels]
-        made.append(
-            codec.example(
-                trajectory,
-                context=context,
-                returns=[i for i in labelled if rng.random() < settings.returns],
-                blind_returns=[i for i in labelled if rng.random() < settings.blind_returns],
-            )
+        encode = functools.partial(
+            codec.example,
+            trajectory,
+            context=context,
+            returns=[i for i in labelled if rng.random() < settings.returns],
+            blind_returns=[i for i in labelled if rng.random() < settings.blind_returns],
         )
+        example = encode(counterfactuals=others, blind_counterfactuals=others[: len(others) // 2])
+        # A long episode is worth more than its counterfactuals.
+        made.append(example if len(example.ids) <= settings.max_tokens else encode())
     return made
 
 
