@@ -85,15 +85,30 @@ def test_shuffling_permutes_within_a_step_and_does_not_depend_on_the_batch() -> 
     assert again == [alone[0], *alone]
 
 
-def test_every_permutation_is_equally_likely() -> None:
+def test_no_action_keeps_its_own_prediction_and_every_such_permutation_is_equally_likely() -> None:
     counts = Counter(
         tuple(
-            str(p.observation) for p in ShuffledWorldModel(Echo(), seed=s).predict([query(c) for c in "abc"])
+            str(p.observation) for p in ShuffledWorldModel(Echo(), seed=s).predict([query(c) for c in "abcd"])
         )
-        for s in range(1200)
+        for s in range(1800)
     )
-    assert len(counts) == 6
-    assert min(counts.values()) > 150
+    assert len(counts) == 9, "of the 24 permutations of four, nine move everything"
+    assert not any(own == given for dealt in counts for own, given in zip("abcd", dealt, strict=True))
+    assert min(counts.values()) > 130
+
+
+def test_candidates_that_propose_the_same_share_one_prediction_and_it_is_not_their_own() -> None:
+    for seed in range(20):
+        dealt = [
+            p.observation
+            for p in ShuffledWorldModel(Echo(), seed=seed).predict([query(c) for c in "abab"])
+        ]
+        assert dealt == ["b", "a", "b", "a"]
+
+
+def test_a_single_proposal_keeps_its_own_prediction() -> None:
+    dealt = ShuffledWorldModel(Echo()).predict([query("a"), query("a")])
+    assert [p.observation for p in dealt] == ["a", "a"]
 
 
 def test_deeper_steps_are_permuted_among_the_candidates() -> None:
@@ -106,7 +121,7 @@ def test_deeper_steps_are_permuted_among_the_candidates() -> None:
     found = {
         tuple(p.observation for p in ShuffledWorldModel(Last(), seed=s).predict(deep)) for s in range(20)
     }
-    assert found == {("a", "b"), ("b", "a")}
+    assert found == {("b", "a")}
 
 
 async def test_the_async_twin_is_the_same() -> None:

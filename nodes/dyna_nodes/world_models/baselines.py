@@ -135,12 +135,13 @@ class TemplateWorldModel:
 
 
 class ShuffledWorldModel:
-    """Deals the predictions of another world model out to the candidates at random.
+    """Deals the predictions of another world model out to the wrong candidates.
 
     The control for what a world model *knows* against what its predictions merely look like: the predictions
-    of the distinct actions of one step are permuted at random, each permutation equally likely. Deeper
-    imagined steps are permuted among the candidates of the step that they started from. The same step is
-    always permuted in the same way, whatever else is in the batch.
+    of the distinct actions of one step are permuted at random so that no action keeps its own, each such
+    permutation equally likely. Where only one action is proposed there is no other prediction, and it keeps
+    its own. Deeper imagined steps are permuted among the candidates of the step that they started from. The
+    same step is always permuted in the same way, whatever else is in the batch.
 
     Args:
         model: Whose predictions.
@@ -172,12 +173,22 @@ class ShuffledWorldModel:
         for step, actions in steps.items():
             # Sorted, so that the permutation does not depend on the order in which candidates were sampled.
             groups = [actions[key] for key in sorted(actions)]
-            sources = list(range(len(groups)))
-            random.Random(f"{self.seed}-{step}").shuffle(sources)
+            sources = _derangement(len(groups), random.Random(f"{self.seed}-{step}"))
             for group, source in zip(groups, sources, strict=True):
                 for index in group:
                     found[index] = predictions[groups[source][0]].model_copy(update={"model": self.name})
         return [found[index] for index in range(len(queries))]
+
+
+def _derangement(number: int, rng: random.Random) -> list[int]:
+    """Return a random permutation of ``range(number)`` that moves everything; with one element it cannot."""
+    order = list(range(number))
+    # Every third permutation or so is one, so that drawing again is quick, and it keeps all equally likely.
+    while number > 1:
+        rng.shuffle(order)
+        if all(place != source for place, source in enumerate(order)):
+            break
+    return order
 
 
 def _last(history: History) -> str:
