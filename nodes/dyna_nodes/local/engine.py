@@ -81,6 +81,7 @@ class Engine:
         self._adapters = adapters = Adapters(base)
         self._store = PrefixStore(store_bytes)
         arena = Arena(config, base.model.dtype, base.model.device)
+        self._bytes_per_token = arena.bytes_per_slot
         batch = Batch(base.model, base.tokenizer, arena, self._store, self.stop_ids)
 
         def run(jobs: Sequence[Job], adapter: str | None) -> None:
@@ -190,6 +191,14 @@ class Engine:
             ValueError: The tokenizer has no ChatML tokens.
         """
         return ChatCodec(self.tokenizer)
+
+    def remember(self, sequences: int) -> None:
+        """Keep the keys and values of at least so many sequences of full length.
+
+        An agent's next turn is cheap while its last one is stored. When more agents play at once than the
+        store has room for, the least recently used goes first, and that is the one whose turn is next.
+        """
+        self._store.budget = max(self._store.budget, sequences * self.context_length * self._bytes_per_token)
 
     def clear_store(self) -> None:
         """Forget all stored prefixes."""

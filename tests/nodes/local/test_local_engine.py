@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_llama import tiny_base
 from transformers import LlamaForCausalLM
 
 from dyna_nodes.local.batch import CHUNK
@@ -118,6 +119,20 @@ def test_an_earlier_prefix_is_reused_and_changes_nothing(engine: Engine) -> None
     assert fresh.cached_tokens == 0
     assert fresh.branches[0].ids == second.branches[0].ids
     assert fresh.branches[0].logprobs == pytest.approx(second.branches[0].logprobs, abs=1e-4)
+
+
+def test_every_agent_of_a_crowd_finds_its_last_turn_when_told_how_many_there_are() -> None:
+    with Engine(tiny_base(), store_bytes=1) as engine:
+        turns = [ids(engine, f"{number} {TEXTS[3]}") for number in range(3)]
+
+        def reused() -> list[bool]:
+            engine.generate([Request(turn, max_new_tokens=1) for turn in turns])
+            longer = [Request([*turn, *ids(engine, "on")], max_new_tokens=1) for turn in turns]
+            return [result.cached_tokens >= len(turns[0]) for result in engine.generate(longer)]
+
+        assert reused() == [False] * 3
+        engine.remember(3)
+        assert reused() == [True] * 3
 
 
 def test_rows_of_one_batch_share_their_beginning(engine: Engine) -> None:

@@ -182,7 +182,7 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
 
 def policy(settings: AgentEvaluation, arm: Arm) -> BaseChatModel:
     """Return the policy of an arm; only the temperature differs between arms."""
-    return LocalChatModel(
+    model = LocalChatModel(
         base=settings.base,
         adapter=settings.policy,
         dtype=settings.dtype,
@@ -192,6 +192,8 @@ def policy(settings: AgentEvaluation, arm: Arm) -> BaseChatModel:
         seed=settings.seed,
         logprobs=True,
     )
+    model.load().remember(2 * settings.concurrency)  # the policy's and the world model's side of every game
+    return model
 
 
 async def play(graph: DynaGraph, tool: EnvironmentTool, game: Path, about: Mapping[str, Any]) -> GameOutcome:
