@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 
 from dyna_graph.cli import app
 from dyna_nodes.local.base import load_base, write_fingerprint
-from dyna_training.evaluation import report
+from dyna_nodes.world_models import chat
+from dyna_training.evaluation import baselines, report
+from dyna_training.evaluation.episodes import near_misses
 from dyna_training.evaluation.forcing import ForcingModel
-from dyna_training.evaluation.lineup import WorldModelEvaluation, amount_of
+from dyna_training.evaluation.lineup import WorldModelEvaluation, amount_of, examinees
 from dyna_training.evaluation.outcomes import OutcomeCache
 from dyna_training.evaluation.world_model import evaluate
 
@@ -187,6 +190,37 @@ def test_prompted_models_are_asked_in_both_contexts_on_fewer_games(
             assert found["errors"] == found["steps"]  # a random model does not keep to the form
             assert found["flag"]["imagined"]["recall"]["value"] == 0
     assert results["differences"] == []
+
+
+def test_another_prompt_other_weights_or_other_rules_are_asked_again(
+    households: Path, tiny_base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [trajectory] = near_misses("train", 1)
+    copied = shutil.copytree(adapter, tmp_path / "adapter")
+    options = settings(tiny_base, tmp_path, models=[f"local:{tiny_base}+{copied}"], untrained=False)
+
+    def keys() -> dict[str, str]:
+        return {e.name: e.key(trajectory, "agent") for e, _ in examinees(options, [], [trajectory])}
+
+    before = keys()
+    asked = next(name for name in before if name.startswith("local:"))
+    assert before == keys()
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "INSTRUCTION", chat.INSTRUCTION + "Be brief.\n")
+        assert {name for name, key in keys().items() if key != before[name]} == {asked}
+    with monkeypatch.context() as patch:
+        patch.setattr(chat, "_asked", lambda action: f"Do: {action.text}")
+        assert {name for name, key in keys().items() if key != before[name]} == {asked}
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.ChatWorldModel, "_task", lambda self, history: history.task)
+        assert {name for name, key in keys().items() if key != before[name]} == {asked}
+    with monkeypatch.context() as patch:
+        patch.setattr(baselines, "code_digest", lambda: "changed")
+        changed = {name for name, key in keys().items() if key != before[name]}
+        assert changed == {"copy", "template", "rules"}
+    weights = copied / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert keys()[asked] != before[asked]
 
 
 def test_the_command_and_its_json(households: Path, tiny_base: Path, adapter: Path, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import dyna_nodes.world_models.baselines as shared
 from dyna_nodes.nouns import Prediction, Query, Trajectory, digest_of
 from dyna_nodes.world_models import CopyWorldModel, TemplateWorldModel
 from dyna_training.behaviours import MIXTURE
+from dyna_training.environments import alfworld
 from dyna_training.environments.alfworld import KnownWorld
-from dyna_training.evaluation.examinees import BOTH, AskedExaminee
+from dyna_training.evaluation.examinees import BOTH, AskedExaminee, file_digest
 
 SHOT_STEPS = 6
 """Fewest steps of an episode that is shown as an example."""
@@ -56,15 +59,21 @@ def baselines(train: Sequence[Trajectory], *, rules: bool) -> list[AskedExaminee
         rules: Include the yardstick; it knows household games only.
     """
     template = TemplateWorldModel.fit(train)
-    digest = digest_of(template.templates, template.fallback)
+    digest = digest_of(code_digest(), template.templates, template.fallback)
     found = [
-        AskedExaminee("copy", dict.fromkeys(BOTH, CopyWorldModel()), "copy"),
+        AskedExaminee("copy", dict.fromkeys(BOTH, CopyWorldModel()), f"copy {code_digest()}"),
         AskedExaminee("template", dict.fromkeys(BOTH, template), digest),
     ]
     if rules:
         known = RulesWorldModel(template)
         found.append(AskedExaminee("rules", dict.fromkeys(BOTH, known), f"rules {digest}"))
     return found
+
+
+def code_digest() -> str:
+    """Return the digest of the code that the baselines consist of: changed, their cached answers do not count."""
+    rules = sorted(Path(alfworld.__file__).parent.glob("*.py"))
+    return digest_of([file_digest(file) for file in (Path(shared.__file__), Path(__file__), *rules)])
 
 
 def shots(train: Sequence[Trajectory], number: int) -> list[Trajectory]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from dyna_nodes.codec import Context
-from dyna_nodes.nouns import Trajectory, digest_of
+from dyna_nodes.nouns import Action, History, Query, Trajectory, digest_of
 from dyna_nodes.world_models import ChatWorldModel, TrainedWorldModel
 from dyna_training.environments.alfworld.splits import Split
 from dyna_training.evaluation import episodes
 from dyna_training.evaluation.baselines import baselines, shots
-from dyna_training.evaluation.examinees import BOTH, AskedExaminee, Examinee, TrainedExaminee
+from dyna_training.evaluation.examinees import BOTH, AskedExaminee, Examinee, TrainedExaminee, file_digest
 from dyna_training.evaluation.forcing import ForcingModel
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ STORE_BYTES: Final = 128 << 20
 ARENA_BYTES: Final = 512 << 20
 FORM_TOKENS: Final = 40
 """Tokens that a prompted chat model needs for the form of its answer."""
+READING: Final = 1
+"""Version of how a prompted model's answer is read; raised when that changes, so that cached outcomes do not count.
+The prompt need not be versioned, for its text is part of the digest."""
 
 
 class AdapterChoice(NamedTuple):
@@ -151,6 +154,20 @@ def _prompted(
     model = resolve_model(name, temperature=0.0, max_tokens=longest)
     examples = shots(train, number)
     label = f"{name}, {number}-shot"
-    digest = digest_of(name, longest, [episodes.content(t) for t in examples])
     models = {c: ChatWorldModel(model, examples=examples, context=c, name=label) for c in BOTH}
-    return AskedExaminee(label, models, digest)
+    # Of a local model: other weights in the same folder are another model.
+    adapter = getattr(model, "adapter", None)
+    weights = file_digest(adapter / "adapter_model.safetensors") if isinstance(adapter, Path) else None
+    prompts = [_prompt_digest(found) for found in models.values()]
+    return AskedExaminee(label, models, digest_of(READING, name, weights, longest, prompts))
+
+
+def _prompt_digest(model: ChatWorldModel) -> str:
+    """Return the digest of all that the model is told around an episode: instruction, examples and forms."""
+    start = History(task="Look around.", hidden_state="Nothing is hidden.")
+    told = [
+        message
+        for history in (start, start.then(Action.command("look"), "A room."))
+        for message in model.prompt(Query(history=history, action=Action.command("wait")))
+    ]
+    return digest_of([(message.type, message.content) for message in told])
