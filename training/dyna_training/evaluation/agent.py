@@ -62,7 +62,7 @@ CONTROLS: tuple[ArmName, ...] = (
 """What the trained world model has to beat; the oracle is a bound, not a control."""
 TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
-RULES: Final = 1
+RULES: Final = 2
 """Version of what `build` makes of the arms; changing a critic or its weights raises it, and old games do not count."""
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,8 @@ class GameOutcome(BaseModel):
         arm: The arm.
         game: Id of the game.
         task_type: Its task type.
+        candidates: Responses of the policy per step; 0 in records that do not say.
+        training_seed: Training seed of the adapters.
         success: Whether the task was solved.
         steps: Executed commands.
         invalid: How many of them were answered "Nothing happens.".
@@ -115,6 +117,8 @@ class GameOutcome(BaseModel):
     arm: ArmName
     game: str
     task_type: str
+    candidates: int = 0
+    training_seed: int = 0
     success: bool
     steps: int = 0
     invalid: int = 0
@@ -203,7 +207,7 @@ async def play(graph: DynaGraph, tool: EnvironmentTool, game: Path, about: Mappi
         graph: The agent.
         tool: Its environment.
         game: The game file.
-        about: ``key`` and ``arm``.
+        about: ``key``, ``arm``, ``candidates`` and ``training_seed``.
     """
     counter = _Counter()
     thread = digest_of(about["key"])
@@ -278,13 +282,14 @@ async def _play_all(
         on_failure="allow",
     )
     slots = asyncio.Semaphore(settings.concurrency)
+    about = {"arm": name, "candidates": arm.candidates, "training_seed": settings.training_seed}
     outcomes: list[GameOutcome] = []
     failures: list[str] = []
 
     async def one(game: Path) -> None:
         async with slots:
             try:
-                outcome = await play(graph, tools[0], game, {"key": keys[game], "arm": name})
+                outcome = await play(graph, tools[0], game, about | {"key": keys[game]})
             except Exception as error:  # one game that fails must not take the others with it
                 failures.append(f"{game.parts[-3]}/{game.parts[-2]}: {type(error).__name__}: {error}")
                 return
