@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dyna_nodes.nouns import Action, History, ImaginedStep, Prediction, Simulation
-from dyna_training.evaluation import agent, agent_report
+from dyna_training.evaluation import agent
 from dyna_training.evaluation.agent import ARMS, AgentEvaluation, GameOutcome, append_outcome, read_outcomes
 from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCritic, RandomCritic
 
@@ -90,31 +90,3 @@ def test_keys_cover_what_an_outcome_depends_on(tmp_path: Path) -> None:
 def test_an_arm_without_its_world_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'trained' needs a trained world model"):
         agent.build(AgentEvaluation(policy=tmp_path), "trained", [])
-
-
-def test_figures_are_paired_by_game_and_compared_with_the_best_control(tmp_path: Path) -> None:
-    games = [str(n) for n in range(40)]
-    outcomes = [outcome("greedy", g, int(g) % 4 == 0) for g in games]
-    outcomes += [outcome("rules", g, int(g) % 2 == 0, invalid=2) for g in games]
-    outcomes += [outcome("trained", g, int(g) % 4 != 3, model_tokens=100) for g in games]
-    settings = AgentEvaluation(policy=tmp_path, games=40)
-    results = agent_report.summarise(outcomes, settings, "dyna eval agent")
-    assert results["arms"]["rules"]["success"][0] == 0.5
-    assert results["best_control"] == "rules"
-    difference = results["trained_minus"]["rules"]
-    assert difference["success"][0] == pytest.approx(0.25)
-    assert 0 < difference["success"][1] < 0.25 < difference["success"][2]
-    assert (difference["won_only_with"], difference["won_only_without"]) == (10, 0)
-    files = agent_report.write(results, tmp_path / "report")
-    report = files[1].read_text(encoding="utf-8")
-    assert "Underpowered" in report
-    assert "best control: rules" in report
-    assert "75% (" in report
-    assert files[2].read_bytes().startswith(b"\x89PNG")
-
-
-def test_games_that_only_one_arm_played_are_not_compared(tmp_path: Path) -> None:
-    outcomes = [outcome("greedy", "a", True), outcome("trained", "a", False), outcome("trained", "b", True)]
-    results = agent_report.summarise(outcomes, AgentEvaluation(policy=tmp_path))
-    assert results["trained_minus"]["greedy"]["games"] == 1
-    assert results["trained_minus"]["greedy"]["success"][0] == -1.0

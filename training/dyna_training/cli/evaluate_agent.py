@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
+STYLES = {"holds": "bold green", "open": "bold yellow", "fails": "bold red"}
+
 
 def agent(
     policy: Annotated[str, typer.Option(help="Adapter of the policy: a folder, or a shipped name.")] = (
         "alfworld-policy"
     ),
-    world_model: Annotated[str, typer.Option(help="Adapter of the world model: a folder, or a shipped name.")] = (
-        "alfworld-world-model"
-    ),
+    world_model: Annotated[
+        str, typer.Option(help="Adapter of the world model: a folder, or a shipped name.")
+    ] = ("alfworld-world-model"),
     split: Annotated[
         str, typer.Option(help="dev_unseen, dev_seen, valid_seen, valid_unseen or train.")
     ] = "dev_unseen",
@@ -35,19 +37,40 @@ def agent(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     training_seed: Annotated[int, typer.Option(help="Training seed of the adapters, for the record.")] = 0,
+    equal_tokens: Annotated[
+        bool,
+        typer.Option(
+            "--equal-tokens",
+            help="Play log-probability, majority and rules once more, with so many candidates that a step costs "
+            "at least the trained arm's tokens.",
+        ),
+    ] = False,
+    pool: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Results of the same evaluation with another training seed, counted in; repeatable."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/eval-agent"),
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write what the demo shows of it; evaluation.json beside the shipped adapters is read."
+        ),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Measure what a world model is worth to an agent.
 
     The same policy plays the same games greedily, choosing among k candidates by the world model, and by
-    controls that do without one; paired by game, with intervals. Interrupted, the same command goes on where
-    it stopped.
+    controls that do without one; paired by game, with intervals. The verdict comes first: whether the world model
+    beats the best control. Interrupted, the same command goes on where it stopped; finished, it only reports.
     """
     from dyna_graph.models import find_adapter
     from dyna_training.cli.evaluate import bars, command, default_device, explained
     from dyna_training.evaluation import agent_report
-    from dyna_training.evaluation.agent import ARMS, AgentEvaluation, evaluate
+    from dyna_training.evaluation.agent import ARMS, AgentEvaluation
+    from dyna_training.evaluation.agent_run import run
 
     with explained():
         settings = AgentEvaluation.model_validate(
@@ -71,9 +94,13 @@ def agent(
             }
         )
         with bars() as progress:
-            outcomes = evaluate(settings, progress)
-        results = agent_report.summarise(outcomes, settings, command())
-        files = agent_report.write(results, out)
+            results, outcomes = run(
+                settings, command(), equal_tokens=equal_tokens, pool=pool or (), progress=progress
+            )
+        files = agent_report.write(results, outcomes, out)
+        if record is not None:
+            agent_report.record(results, record, agent_report.plain_command(settings, equal_tokens))
+            files.append(record)
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
         return
@@ -81,6 +108,8 @@ def agent(
     from rich.table import Table
 
     console = Console()
+    for verdict in results["verdicts"]:
+        console.print(verdict["sentence"], style=STYLES[verdict["claim"]], highlight=False)
     for title, head, rows in agent_report.tables(results):
         table = Table(title=title, title_justify="left")
         for name in head:

@@ -64,6 +64,8 @@ TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
 RULES: Final = 2
 """Version of what `build` makes of the arms; changing a critic or its weights raises it, and old games do not count."""
+CRITIC: Final = "household, nothing vetoed"
+"""What ranks the imagined outcomes in every arm that has some, for the record; it changes together with `build`."""
 logger = logging.getLogger(__name__)
 
 

@@ -1,89 +1,22 @@
-"""Tables, plot and files of an agent evaluation."""
+"""Tables, files and the record of an agent evaluation; the verdict comes first everywhere."""
 
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from dyna_training.evaluation.agent import ARMS, CONTROLS, AgentEvaluation, GameOutcome
-from dyna_training.evaluation.statistics import Bootstrap, Interval
+from dyna_training.evaluation.agent import ARMS, AgentEvaluation, GameOutcome, read_outcomes
+from dyna_training.evaluation.agent_figures import EQUAL, points
+from dyna_training.evaluation.agent_plots import plot_success, plot_tokens
 
-COLUMNS = ("success", "steps", "invalid", "overruled", "policy_tokens", "model_tokens", "seconds")
+OUTCOMES: Final = "outcomes.jsonl"
+"""The plays that the figures are made from, in the folder of the results; ``games.jsonl`` also has older ones."""
+SAME: Final = ("split", "candidates", "temperature", "horizon", "max_steps")
+"""Settings that evaluations with other training seeds must share to be counted together."""
 
-
-def summarise(
-    outcomes: Sequence[GameOutcome], settings: AgentEvaluation, command: str = ""
-) -> dict[str, Any]:
-    """Return all figures as JSON values: per arm, per task type, and paired differences to ``trained``.
-
-    Intervals are percentile bootstraps over games; a figure is ``[value, low, high]``.
-    """
-    arms: dict[str, dict[str, Any]] = {}
-    types: dict[str, dict[str, Any]] = {}
-    for arm in (a for a in ARMS if any(o.arm == a for o in outcomes)):
-        mine = [o for o in outcomes if o.arm == arm]
-        boot = Bootstrap([o.game for o in mine])
-        arms[arm] = {c: _figure(boot.mean([float(getattr(o, c)) for o in mine])) for c in COLUMNS}
-        arms[arm]["games"] = len(mine)
-        for kind in sorted({o.task_type for o in mine}):
-            solved = [o.success for o in mine if o.task_type == kind]
-            types.setdefault(kind, {"games": len(solved)})[arm] = sum(solved) / len(solved)
-    return {
-        "command": command,
-        "games": max((a["games"] for a in arms.values()), default=0),
-        "split": settings.split,
-        "candidates": settings.candidates,
-        "temperature": settings.temperature,
-        "horizon": settings.horizon,
-        "max_steps": settings.max_steps,
-        "training_seeds": [settings.training_seed],
-        "hardware": hardware(settings),
-        "arms": arms,
-        "task_types": types,
-        "trained_minus": {arm: _paired(outcomes, "trained", arm) for arm in arms if arm != "trained"}
-        if "trained" in arms
-        else {},
-        "best_control": best_control(arms),
-    }
-
-
-def best_control(arms: dict[str, dict[str, Any]]) -> str | None:
-    """Return the control with the highest success rate, the strictest comparison there is."""
-    here = [a for a in CONTROLS if a in arms]
-    return max(here, key=lambda a: arms[a]["success"][0]) if here else None
-
-
-def hardware(settings: AgentEvaluation) -> str:
-    """Return what it ran on, in words."""
-    import torch
-
-    if settings.device.startswith("cuda"):
-        return str(torch.cuda.get_device_name())
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads, {settings.dtype}"
-
-
-def _paired(outcomes: Sequence[GameOutcome], first: str, second: str) -> dict[str, Any]:
-    one = {o.game: o for o in outcomes if o.arm == first}
-    two = {o.game: o for o in outcomes if o.arm == second}
-    both = sorted(one.keys() & two.keys())
-    if not both:
-        return {}
-    boot = Bootstrap(both)
-    return {
-        "games": len(both),
-        "success": _figure(boot.difference([one[g].success for g in both], [two[g].success for g in both])),
-        "steps": _figure(boot.difference([one[g].steps for g in both], [two[g].steps for g in both])),
-        "won_only_with": sum(one[g].success and not two[g].success for g in both),
-        "won_only_without": sum(two[g].success and not one[g].success for g in both),
-    }
-
-
-def _figure(interval: Interval) -> list[float | None]:
-    found = interval.to_json()
-    return [found["value"], found["low"], found["high"]]
+Table = tuple[str, list[str], list[list[str]]]
 
 
 def percent(figure: Sequence[float | None]) -> str:
@@ -96,24 +29,9 @@ def percent(figure: Sequence[float | None]) -> str:
     )
 
 
-def points(figure: Sequence[float | None]) -> str:
-    """Return ``+12 points (+3 to +21)``."""
-    value, low, high = figure
-    if value is None:
-        return "–"
-    inside = "" if low is None or high is None else f" ({low * 100:+.0f} to {high * 100:+.0f})"
-    return f"{value * 100:+.0f}{inside}"
-
-
-def tables(results: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def tables(results: Mapping[str, Any]) -> Iterator[Table]:
     """Yield title, header and rows of every table."""
-    head = ["arm", "success", "steps", "invalid", "overruled", "policy tokens", "model tokens", "seconds"]
-    rows = []
-    for arm, figures in results["arms"].items():
-        numbers = [f"{figures[c][0]:.1f}" for c in ("steps", "invalid", "overruled")]
-        tokens = [f"{figures[c][0]:,.0f}" for c in ("policy_tokens", "model_tokens", "seconds")]
-        rows.append([arm, percent(figures["success"]), *numbers, *tokens])
-    yield f"{results['games']} games of {results['split']}, k = {results['candidates']}", head, rows
+    yield _arms(results)
     if results["trained_minus"]:
         yield (
             "the trained world model minus each other arm (paired by game, points of success)",
@@ -124,6 +42,10 @@ def tables(results: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
                 if d
             ],
         )
+    if results["budget"]:
+        yield _budget(results["budget"])
+    if results["walkthroughs"]:
+        yield _walkthroughs(results["walkthroughs"])
     arms = list(results["arms"])
     yield (
         "success by task type",
@@ -135,62 +57,155 @@ def tables(results: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
     )
 
 
-def markdown(results: dict[str, Any]) -> str:
+def _arms(results: Mapping[str, Any]) -> Table:
+    head = ["arm", "k", "success", "steps", "invalid", "overruled", "policy tokens", "model tokens"]
+    head += ["tokens per step", "seconds"]
+    rows = []
+    for arm, figures in results["arms"].items():
+        numbers = [f"{figures[c][0]:.1f}" for c in ("steps", "invalid", "overruled")]
+        spent = [
+            _number(figures[c][0]) for c in ("policy_tokens", "model_tokens", "tokens_per_step", "seconds")
+        ]
+        k = "–".join(map(str, figures["candidates"]))
+        rows.append([arm, k, percent(figures["success"]), *numbers, *spent])
+    return f"{results['games']} games of {results['split']}, k = {results['candidates']}", head, rows
+
+
+def _budget(budget: Mapping[str, Any]) -> Table:
+    title = (
+        f"solved with at most {budget['tokens']:,} tokens of policy and world model together, the trained arm's mean "
+        "per game"
+    )
+    minus = {name: figure for name, figure in budget["trained_minus"].items() if figure}
+    return (
+        title,
+        ["arm", "success", "trained minus it, points"],
+        [
+            [name, percent(figure), points(minus[name]) if name in minus else ""]
+            for name, figure in budget["success"].items()
+        ],
+    )
+
+
+def _walkthroughs(parts: Mapping[str, Any]) -> Table:
+    arms = list(dict.fromkeys(name for part in parts.values() for name in part["success"]))
+    rows = [
+        [arm, *(percent(part["success"][arm]) if arm in part["success"] else "–" for part in parts.values())]
+        for arm in arms
+    ]
+    gains = [part["trained_minus_control"] for part in parts.values()]
+    if any(gains):
+        control = next(iter(parts.values()))["control"]
+        rows.append([f"trained minus {control}, points", *(points(g) if g else "–" for g in gains)])
+    head = ["arm", *(f"{name}: {part['games']} games" for name, part in parts.items())]
+    return "success by whether the walkthrough is that of a training game", head, rows
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
     """Return the report."""
-    lines = [
-        "# What the world model is worth to the agent",
-        "",
+    lines = ["# What the world model is worth to the agent", ""]
+    for verdict in results["verdicts"]:
+        lines += [f"**{verdict['sentence']}**", ""]
+    if not results["verdicts"]:
+        lines += ["**No verdict: it takes plays of the arm `trained` and of a control.**", ""]
+    lines += [
         f"`{results['command']}`",
         "",
-        f"{results['hardware']}; temperature {results['temperature']}, {results['max_steps']} steps; "
-        f"training seeds {results['training_seeds']}. Intervals: 95 %, bootstrapped over games.",
+        f"{results['hardware']}; temperature {results['temperature']}, {results['max_steps']} steps; critic: "
+        f"{results['critic']}; training seeds {results['training_seeds']}. Intervals: 95 %, bootstrapped over games.",
         "",
     ]
-    if len(results["training_seeds"]) < 3:
+    if any(arm.endswith(EQUAL) for arm in results["arms"]):
         lines += [
-            "*Underpowered: fewer than three training seeds; read the order of the arms as a hint.*",
+            f"Rows “{EQUAL.strip(', ')}”: the same control with so many candidates that a step costs at least the "
+            "tokens of the trained arm.",
             "",
         ]
-    best = results["best_control"]
-    if results["trained_minus"].get(best):
-        gain = points(results["trained_minus"][best]["success"])
-        lines += [f"Trained world model against the best control: {best}, {gain} points of success.", ""]
     for title, head, rows in tables(results):
         lines += [f"## {title[0].upper()}{title[1:]}", "", "| " + " | ".join(head) + " |"]
         lines += ["|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]
     return "\n".join(lines)
 
 
-def write(results: dict[str, Any], out: Path) -> list[Path]:
-    """Write ``results.json``, ``report.md`` and ``success.png``."""
+def write(results: Mapping[str, Any], outcomes: Sequence[GameOutcome], out: Path) -> list[Path]:
+    """Write ``results.json``, ``report.md``, ``success.png``, ``tokens.png`` and ``outcomes.jsonl``.
+
+    Returns:
+        The files, in this order.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / "results.json", out / "report.md", out / "success.png"]
+    files = [out / f for f in ("results.json", "report.md", "success.png", "tokens.png", OUTCOMES)]
     files[0].write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    files[1].write_text(markdown(results) + "\n![success by arm](success.png)\n", encoding="utf-8")
-    plot(results, files[2])
+    pictures = "\n![success by arm](success.png)\n\n![success against tokens](tokens.png)\n"
+    files[1].write_text(markdown(results) + pictures, encoding="utf-8")
+    plot_success(results, files[2])
+    plot_tokens(results, files[3])
+    lines = [outcome.model_dump_json() + "\n" for outcome in outcomes]
+    files[4].write_text("".join(lines), encoding="utf-8")
     return files
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
-    """Draw success by arm with intervals."""
-    import matplotlib
+def pooled(folder: Path, settings: AgentEvaluation) -> tuple[list[GameOutcome], list[dict[str, Any]]]:
+    """Read a finished evaluation with other training seeds, to be counted together with this one.
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    Returns:
+        Its plays, and what `adapters_of` said of its adapters.
 
-    arms = list(results["arms"])[::-1]
-    success = [results["arms"][a]["success"] for a in arms]
-    errors = [
-        [max(0.0, v - low) if low is not None else 0.0 for v, low, _ in success],
-        [max(0.0, high - v) if high is not None else 0.0 for v, _, high in success],
-    ]
-    colours = ["#1b7837" if a == "trained" else "#999999" if a == "oracle" else "#4575b4" for a in arms]
-    figure, axes = pyplot.subplots(figsize=(6.4, 0.45 * len(arms) + 1.2))
-    axes.barh(arms, [v for v, _, _ in success], xerr=errors, color=colours, height=0.6, capsize=3)
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
-    axes.set_xlabel(f"games won of {results['games']} ({results['split']}), 95 % interval")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    Raises:
+        ValueError: It is no finished evaluation, was made with other settings, or has the same training seed.
+    """
+    file = folder / "results.json"
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        seeds, there = results["training_seeds"], {key: results[key] for key in SAME}
+        adapters = list(results["adapters"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{file}: not the results of a finished dyna eval agent ({error}); run it there first"
+        ) from error
+    for key, value in there.items():
+        if value != (own := getattr(settings, key)):
+            raise ValueError(
+                f"{folder} was played with {key} {value}, not {own}; such plays cannot be pooled"
+            )
+    if settings.training_seed in seeds:
+        raise ValueError(
+            f"{folder} has training seed {settings.training_seed} too; tell them apart with --training-seed"
+        )
+    return read_outcomes(folder / OUTCOMES), adapters
+
+
+def record(results: Mapping[str, Any], file: Path, command: str) -> None:
+    """Write what the demo shows of an evaluation, bound to the adapters that were evaluated.
+
+    Args:
+        results: All figures.
+        file: Where to; for the shipped adapters ``evaluation.json`` beside their folders.
+        command: A command line that does not depend on this machine.
+    """
+    keys = ("verdicts", "command", "games", *SAME, "critic", "training_seeds", "adapters", "hardware", "arms")
+    kept = {key: results[key] for key in (*keys, "trained_minus")} | {"command": command}
+    kept["arms"] = {
+        name: {key: value for key, value in figures.items() if key != "solved_at"}
+        for name, figures in results["arms"].items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plain_command(settings: AgentEvaluation, equal_tokens: bool = False) -> str:
+    """Return the command line of an evaluation without folders of this machine."""
+    world_model = "" if settings.world_model is None else settings.world_model.name
+    words = ["dyna eval agent", f"--policy {settings.policy.name}", f"--world-model {world_model}"]
+    words += [f"--split {settings.split}", f"--games {settings.games}", f"-k {settings.candidates}"]
+    words += [f"--temperature {settings.temperature:g}", f"--max-steps {settings.max_steps}"]
+    words += [f"--horizon {settings.horizon}", f"--seed {settings.seed}"]
+    if set(settings.arms) != set(ARMS):
+        words.append(f"--arms {','.join(settings.arms)}")
+    if equal_tokens:
+        words.append("--equal-tokens")
+    return " ".join(words)

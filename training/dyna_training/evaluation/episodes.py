@@ -179,13 +179,25 @@ def seen_walkthroughs(
     trajectories: Iterable[Trajectory], split: Split, data_dir: Path | None = None
 ) -> set[str]:
     """Return the games, as `game_of` names them, whose walkthrough also is that of a training game."""
+    names = {game_of(t): game_of(t).partition(":")[2] for t in trajectories}
+    known = walkthroughs_in_train(names.values(), split, data_dir)
+    return {name for name, short in names.items() if short in known}
+
+
+def walkthroughs_in_train(names: Iterable[str], split: Split, data_dir: Path | None = None) -> set[str]:
+    """Return those of some games, named ``task/trial``, whose walkthrough also is that of a training game.
+
+    Args:
+        names: The games; unknown ones are left out.
+        split: Their split.
+        data_dir: The folder that holds ``json_2.1.1``; default ``$ALFWORLD_DATA``.
+
+    Raises:
+        GameFileError: The games or the training games are not there.
+    """
     files = {f"{file.parts[-3]}/{file.parts[-2]}": file for file in games(split, data_dir)}
-    found = set()
-    for name in {game_of(t) for t in trajectories}:
-        file = files.get(name.partition(":")[2])
-        if file is not None and walkthrough_in_train(load_game(file), data_dir):
-            found.add(name)
-    return found
+    here = files.keys() & set(names)
+    return {name for name in here if walkthrough_in_train(load_game(files[name]), data_dir)}
 
 
 def _probe(file: Path, split: Split, seed: int) -> Trajectory | None:
