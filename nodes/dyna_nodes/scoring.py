@@ -27,6 +27,8 @@ def token_f1(predicted: str, actual: str) -> float:
 
     Where one of the texts has no words at all, it is the exact match.
     """
+    if predicted == actual:
+        return 1.0
     left, right = Counter(_WORD.findall(predicted.lower())), Counter(_WORD.findall(actual.lower()))
     if not left or not right:
         return exact_match(predicted, actual)

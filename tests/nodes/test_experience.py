@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -376,8 +378,38 @@ async def test_async_appends_keep_order_and_leave_the_loop_free(tmp_path: Path) 
     assert ticks > 50
 
 
-async def test_cancelling_an_append_does_not_lose_the_record(tmp_path: Path) -> None:
+async def test_async_appends_hand_over_only_what_may_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first record opens the segment; then only fsync, hooks, full segments and queues need a thread."""
+    here, found = threading.get_ident(), dict[int, bool]()
+    append = ExperienceLog.append
+
+    def noted(self: ExperienceLog, one: Transition, **options: Any) -> None:
+        found[one.index] = threading.get_ident() == here
+        append(self, one, **options)
+
+    monkeypatch.setattr(ExperienceLog, "append", noted)
     log = ExperienceLog(tmp_path)
+    for index in range(3):
+        await log.aappend(transition(index))
+    await asyncio.gather(log.aappend(transition(3), level="power"), log.aappend(transition(4)))
+    with log._lock:  # as while another thread forces a record to the disk
+        waiting = asyncio.create_task(log.aappend(transition(5)))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    await waiting
+    log.redact = lambda one: one
+    await log.aappend(transition(6))
+    log.redact, log.segment_bytes = None, 1
+    await log.aappend(transition(7))
+    assert found == {0: False, 1: True, 2: True, 3: False, 4: False, 5: False, 6: False, 7: False}
+    await asyncio.to_thread(log.close)
+    assert [t.index for t in log.read()] == list(range(8))
+
+
+async def test_cancelling_an_append_does_not_lose_the_record(tmp_path: Path) -> None:
+    log = ExperienceLog(tmp_path, level="power")
     await log.aappend(transition(0))
     task = asyncio.create_task(log.aappend(transition(1)))
     await asyncio.sleep(0)

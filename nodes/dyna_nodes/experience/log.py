@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -91,7 +91,9 @@ class ExperienceLog:
         self._lock = threading.Lock()
         self._writer: LineWriter | None = None
         self._pid = os.getpid()
+        self._handing_over = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
 
     def append(self, transition: Transition, *, level: Level | None = None) -> None:
         """Append one transition; when this returns, it is as safe as the level says.
@@ -115,19 +117,22 @@ class ExperienceLog:
             self._segment().write(line, sync=(level or self.level) == "power")
 
     async def aappend(self, transition: Transition, *, level: Level | None = None) -> None:
-        """Append one transition without blocking the event loop; the order of calls is kept.
+        """Append one transition without holding up the event loop; the order of calls is kept.
 
-        Cancelling the caller does not cancel the write.
+        What may wait (the disk, a redaction hook, a new segment, an earlier record) is done in a thread, and
+        cancelling the caller does not cancel it. The rest, a record of level ``process`` in an open segment, is
+        one write into the kernel's cache: handing that over would hold up the loop for longer than doing it.
         """
         self._forget_parent()
-        with self._lock:
+        if self._writes_at_once(level or self.level):
+            self.append(transition, level=level)
+            return
+        with self._handing_over:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dyna-experience")
-            thread = self._thread
-        write = asyncio.get_running_loop().run_in_executor(
-            thread, lambda: self.append(transition, level=level)
-        )
-        await asyncio.shield(write)
+            self._last = self._thread.submit(self.append, transition, level=level)
+            last = self._last
+        await asyncio.shield(asyncio.wrap_future(last))
 
     def segments(self) -> list[Path]:
         """Return the segment files, oldest first."""
@@ -199,6 +204,22 @@ class ExperienceLog:
     ) -> None:
         self.close()
 
+    def _writes_at_once(self, level: Level) -> bool:
+        """Tell whether a record can be appended now without waiting for anything or anybody."""
+        handed_over = self._last is not None and not self._last.done()
+        if (
+            level == "power"
+            or self.redact is not None
+            or handed_over
+            or not self._lock.acquire(blocking=False)
+        ):
+            return False
+        try:
+            writer = self._writer
+            return writer is not None and not writer.broken and writer.size < self.segment_bytes
+        finally:
+            self._lock.release()
+
     def _segment(self) -> LineWriter:
         if self._writer is not None and (self._writer.broken or self._writer.size >= self.segment_bytes):
             self._writer.close()
@@ -232,8 +253,8 @@ class ExperienceLog:
         """After a fork, leave the parent's segment, lock and thread alone: each process writes its own."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._lock = threading.Lock()
-            self._thread = None
+            self._lock, self._handing_over = threading.Lock(), threading.Lock()
+            self._thread = self._last = None
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
