@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow check lint types equality bench adapters docs clean
+.PHONY: help install demo test slow check lint types equality bench adapters evaluation docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs AL
 	$(BIN)/dyna train world-model --config alfworld-world-model
 	$(BIN)/dyna train world-model --config alfworld-world-model-2
 	$(BIN)/dyna train policy --config alfworld-policy
+
+evaluation: $(STAMP) ## measure the shipped adapters and record it for the demo (hours on a CPU; needs ALFWORLD_DATA)
+	$(BIN)/dyna eval agent --split valid_seen --games 140 --equal-tokens --out runs/eval-agent --record training/dyna_training/adapters/evaluation.json
 
 docs: $(STAMP) ## write the reference pages that are made from the code
 	$(BIN)/python docs/generate_api.py

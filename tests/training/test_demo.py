@@ -22,8 +22,9 @@ from dyna_training.demo.closing import show_closing
 from dyna_training.demo.games import FIRST_SEED, choose
 from dyna_training.demo.play import Playing, configuration, make_tool, prepare
 from dyna_training.demo.record import Play, Turn
+from dyna_training.demo.recorded import Evaluation, Recorded, digests_in_use, recorded, recorded_evaluation
 from dyna_training.demo.replay import embedded
-from dyna_training.demo.report import Evaluation, changed, recorded_evaluation, summary, tally
+from dyna_training.demo.report import changed, summary, tally
 from dyna_training.demo.run import play_all, save, verify
 from dyna_training.demo.verify import overrulings
 from dyna_training.demo.view import View
@@ -189,7 +190,8 @@ def test_plain_is_ascii(played: tuple[list[Play], str], tmp_path: Path) -> None:
             view.turn(number, turn, brief=play.arm == "without")
         view.end(play)
     found = verify(plays)
-    show_closing(view, plays, found, example_evaluation(), finished=True, seconds=1.0, files={"a": tmp_path})
+    before = Recorded(example_evaluation(), ("Played otherwise…",))
+    show_closing(view, plays, found, before, finished=True, seconds=1.0, files={"a": tmp_path})
     text = out.getvalue()
     assert text.isascii()
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", text), "no colours"
@@ -240,47 +242,101 @@ def test_replay_and_trajectories_hold_everything(played: tuple[list[Play], str],
     assert stored[1].provenance.seed == FIRST_SEED
 
 
-def example_evaluation() -> Evaluation:
+NOTHING = Recorded(None, ("No larger evaluation is recorded.",))
+
+
+def example_evaluation(**changes: Any) -> Evaluation:
     arm = {"success": [0.5, 0.4, 0.6], "steps": [30.0, 28.0, 32.0], "invalid": [3.0, 2.0, 4.0]}
     tokens = {"policy_tokens": [800.0, 700.0, 900.0], "model_tokens": [0.0, 0.0, 0.0], "seconds": 9}
-    return Evaluation(
-        command="dyna eval agent --games 70",
-        games=70,
-        split="dev_unseen",
-        hardware="two cores",
-        arms={"greedy": {**arm, **tokens}, "trained": {**arm, "success": 0.75}, "oracle": arm},
-    )
+    digests = digests_in_use(shipped())
+    verdict = {"control": "majority", "sentence": "At the same k, the claim is open."}
+    given: dict[str, Any] = {
+        "command": "dyna eval agent --games 70",
+        "games": 70,
+        "split": "dev_unseen",
+        "hardware": "two cores",
+        "candidates": 4,
+        "temperature": 1.0,
+        "max_steps": 50,
+        "critic": "household, nothing vetoed",
+        "training_seeds": (0,),
+        "adapters": ({"training_seed": 0} | {r: {"name": r, "digest": d} for r, d in digests.items()},),
+        "verdicts": (verdict,),
+        "arms": {
+            "greedy": {**arm, **tokens},
+            "majority": {**arm, "success": [0.55, 0.45, 0.65]},
+            "trained": {**arm, "success": 0.75},
+            "oracle": arm,
+        },
+    }
+    return Evaluation.model_validate(given | changes)
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the recorded evaluation lies; nothing is there yet."""
+    file = tmp_path / "evaluation.json"
+    monkeypatch.setattr("dyna_training.demo.recorded.EVALUATION", (str(file),))
+    return file
 
 
 @pytest.mark.parametrize("evaluation", [None, example_evaluation()])
 def test_the_table_stands_beside_the_recorded_evaluation(
-    played: tuple[list[Play], str], evaluation: Evaluation | None, tmp_path: Path
+    played: tuple[list[Play], str], evaluation: Evaluation | None, tmp_path: Path, record: Path
 ) -> None:
     plays, _ = played
     view, out = screen()
-    show_closing(view, plays, [], evaluation, finished=True, seconds=61.0, files={"replay": tmp_path / "r"})
+    if evaluation is not None:
+        record.write_text(evaluation.model_dump_json())
+    before = recorded(shipped(), "generated")
+    show_closing(view, plays, [], before, finished=True, seconds=61.0, files={"replay": tmp_path / "r"})
     rows = [line.split() for line in out.getvalue().splitlines()]
     mine = [row for row in rows if row[:3] == ["without", "world", "model"]]
     steps = sum(len(p.turns) for p in plays[::2]) / 2
     assert mine[0][3:5] == ["2/2", f"{steps:.1f}"]
+    said = " ".join(out.getvalue().split())
     if evaluation is None:
-        assert "No larger evaluation is recorded" in out.getvalue()
+        assert "No larger evaluation is recorded" in said
         assert len(mine) == 1
     else:
         assert mine[1][3:] == ["50%", "(40%–60%)", "30.0", "3.0", "800", "9"]
         assert [row for row in rows if row[:3] == ["with", "world", "model"]][1][3:] == ["75%", "30.0", "3.0"]
-        assert "70 games of dev_unseen, two cores: dyna eval agent --games 70" in out.getvalue()
+        assert [row[3:5] for row in rows if row[:3] == ["best", "control:", "majority"]] == [
+            ["55%", "(45%–65%)"]
+        ]
+        assert "Recorded before: 70 games of dev_unseen, two cores: step limit 50, k 4, temperature 1" in said
+        assert "dyna eval agent --games 70 At the same k, the claim is open." in said
+        assert (
+            "The games above were played otherwise: games of generated instead of dev_unseen; step limit 25 instead "
+            "of 50; critic household, vetoes instead of household, nothing vetoed. Compare the rows within a block"
+        ) in said
 
 
-def test_a_damaged_evaluation_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "adapters").mkdir()
-    file = tmp_path / "adapters" / "evaluation.json"
-    monkeypatch.setattr("dyna_training.demo.report.resources.files", lambda _: tmp_path)
+def test_a_record_of_other_adapters_is_not_shown(record: Path) -> None:
+    mine = example_evaluation().adapters[0]
+    other = {**mine, "world_model": {"name": "world_model", "digest": "0" * 64}}
+    record.write_text(example_evaluation(adapters=[other]).model_dump_json())
+    assert recorded(shipped(), "generated").evaluation is None
+    assert "of other adapters" in recorded(shipped(), "generated").notes[0]
+    both = example_evaluation(adapters=[other, mine])
+    record.write_text(both.model_dump_json())
+    assert recorded(shipped(), "generated").evaluation == both, "one of the training seeds is what is in use"
+    bare = DynaConfig.model_validate(shipped().to_dict() | {"model": "local:smollm2"})
+    assert recorded(bare, "generated").evaluation is None, "a policy without adapter was not measured"
+
+
+def test_nothing_is_called_different_that_is_not(record: Path) -> None:
+    same = example_evaluation(max_steps=25, critic="household, vetoes")
+    record.write_text(same.model_dump_json())
+    assert not any("played otherwise" in note for note in recorded(shipped(), "dev_unseen").notes)
+
+
+def test_a_damaged_evaluation_is_reported(record: Path) -> None:
     assert recorded_evaluation() is None
-    file.write_text(example_evaluation().model_dump_json())
+    record.write_text(example_evaluation().model_dump_json())
     assert recorded_evaluation() == example_evaluation()
-    file.write_text('{"games": 70')
-    with pytest.raises(ValueError, match=r"evaluation.json is damaged: .*dyna eval agent"):
+    record.write_text('{"games": 70')
+    with pytest.raises(ValueError, match=r"evaluation.json is damaged: .*dyna eval agent --record"):
         recorded_evaluation()
 
 
@@ -302,9 +358,9 @@ def test_ctrl_c_keeps_what_was_played(tmp_path: Path) -> None:
     files = save(tmp_path / "out", [p for p in plays if p.turns], found, shipped())
     stored = list(iter_trajectory_file(files["trajectories"]))
     assert sum(len(t.transitions) for t in stored) == sum(len(p.turns) for p in plays)
-    show_closing(view, plays, found, None, finished=False, seconds=1.0, files=files)
+    show_closing(view, plays, found, NOTHING, finished=False, seconds=1.0, files=files)
     assert "Interrupted" in out.getvalue()
-    done = summary(plays, found, None, seconds=1.0, finished=False, files=files)
+    done = summary(plays, found, NOTHING, seconds=1.0, finished=False, files=files)
     assert json.loads(json.dumps(done))["finished"] is False
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 from typer.testing import CliRunner
 
 from dyna_graph.cli import app
+from dyna_training.demo.recorded import Evaluation
 from dyna_training.environments.alfworld.splits import games
 from dyna_training.evaluation import agent, agent_report, agent_run, equal_tokens
 from dyna_training.evaluation.agent import ARMS, CONTROLS, AgentEvaluation, GameOutcome
@@ -235,4 +236,6 @@ def test_a_finished_evaluation_is_reported_and_recorded_without_playing(
     assert len(kept["adapters"][0]["world_model"]["digest"]) == 64
     assert (kept["max_steps"], kept["candidates"], kept["temperature"]) == (50, 4, 1.0)
     assert kept["arms"]["trained"]["success"][0] == 1.0
+    recorded = Evaluation.model_validate(kept)
+    assert recorded.measured({r: kept["adapters"][0][r]["digest"] for r in ("policy", "world_model")})
     assert str(tmp_path) not in file.read_text(encoding="utf-8"), "a record names no folder of this machine"

@@ -59,7 +59,8 @@ def demo(
     from dyna_training.demo.closing import show_closing
     from dyna_training.demo.games import choose
     from dyna_training.demo.play import make_tool, prepare
-    from dyna_training.demo.report import recorded_evaluation, summary
+    from dyna_training.demo.recorded import recorded
+    from dyna_training.demo.report import summary
     from dyna_training.demo.run import play_all, save, verify
     from dyna_training.demo.view import View
 
@@ -81,12 +82,13 @@ def demo(
         finished = asyncio.run(play_all(playings, view))
     finally:
         plays = [p.play() for p in playings if p.recorder.turns or p.finished]
-        found, evaluation = verify(plays), recorded_evaluation()
+        found = verify(plays)
         files = save(out, plays, found, settings)
+        before = recorded(settings, split)
         seconds = time.monotonic() - began
-        show_closing(view, plays, found, evaluation, finished=finished, seconds=seconds, files=files)
+        show_closing(view, plays, found, before, finished=finished, seconds=seconds, files=files)
         if json_:
-            figures = summary(plays, found, evaluation, seconds=seconds, finished=finished, files=files)
+            figures = summary(plays, found, before, seconds=seconds, finished=finished, files=files)
             typer.echo(json.dumps(figures, indent=1))
     if not finished:
         raise KeyboardInterrupt

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dyna_training.demo.record import ARMS, Arm, Play
-from dyna_training.demo.report import ArmFigures, Evaluation, changed, figures, tally
+from dyna_training.demo.recorded import Evaluation, Recorded
+from dyna_training.demo.report import ArmFigures, changed, figures, tally
 from dyna_training.demo.verify import Overruling
 from dyna_training.demo.view import ARM_NAMES, View
 
@@ -23,7 +24,7 @@ def show_closing(
     view: View,
     plays: Sequence[Play],
     found: Sequence[Overruling],
-    evaluation: Evaluation | None,
+    recorded: Recorded,
     *,
     finished: bool,
     seconds: float,
@@ -35,7 +36,7 @@ def show_closing(
         view: The screen.
         plays: The games as far as they were played.
         found: Where the policy was overruled, verified in forks.
-        evaluation: The recorded evaluation.
+        recorded: The recorded evaluation, and what is to be known about it.
         finished: False when games were left unfinished.
         seconds: Wall-clock time of everything.
         files: What was written.
@@ -43,16 +44,9 @@ def show_closing(
     view.rule(Text("What the world model changed", "bold"))
     if not finished:
         view.print(Text("Interrupted: the table counts the games that were finished.", "yellow"))
-    view.console.print(figures_table(view, plays, evaluation), width=view.width)
-    if evaluation is None:
-        view.print(
-            view.text(
-                "No larger evaluation is recorded in this installation; dyna eval agent makes one.", "dim"
-            )
-        )
-    else:
-        where = f"{evaluation.games} games of {evaluation.split}, {evaluation.hardware or 'unknown hardware'}"
-        view.print(view.text(f"Recorded before: {where}: {evaluation.command}", "dim"))
+    view.console.print(figures_table(view, plays, recorded.evaluation), width=view.width)
+    for note in recorded.notes:
+        view.print(_plain(view, note, "dim"))
     steps = sum(len(p.turns) for p in plays if p.arm == "with")
     view.console.print()
     view.print(_plain(view, changed(found, steps)))
@@ -77,9 +71,13 @@ def figures_table(view: View, plays: Sequence[Play], evaluation: Evaluation | No
     if evaluation is not None:
         table.add_section()
         table.add_row(Text("Recorded before", "bold"))
-        for name, same in RECORDED.items():
+        names = {name: ARM_NAMES[same] for name, same in RECORDED.items()}
+        control = next((v["control"] for v in evaluation.verdicts), None)
+        if control is not None:
+            names.setdefault(control, f"best control: {control}")
+        for name, called in names.items():
             if name in evaluation.arms:
-                table.add_row(*_recorded_row(view, ARM_NAMES[same], evaluation.arms[name]))
+                table.add_row(*_recorded_row(view, called, evaluation.arms[name]))
     return table
 
 
@@ -120,7 +118,7 @@ def _recorded_row(view: View, name: str, arm: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _plain(view: View, sentence: str) -> Text:
-    text = view.text(sentence)
+def _plain(view: View, sentence: str, style: str = "") -> Text:
+    text = view.text(sentence, style)
     text.no_wrap = False
     return text

@@ -1,21 +1,15 @@
-"""What the games showed: figures by arm, what the world model changed, and the recorded evaluation."""
+"""What the games showed: figures by arm, and what the world model changed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from dyna_nodes.nouns import Noun
 from dyna_training.demo.record import ARMS, Arm, Play
+from dyna_training.demo.recorded import Recorded
 from dyna_training.demo.verify import Overruling, best_example
-
-EVALUATION = ("adapters", "evaluation.json")
-"""Where, in the package, the recorded evaluation of the shipped adapters lies."""
 
 
 class ArmFigures(Noun):
@@ -38,26 +32,6 @@ class ArmFigures(Noun):
     seconds: float
 
 
-class Evaluation(BaseModel):
-    """A recorded evaluation, as ``dyna eval agent`` reports it.
-
-    Attributes:
-        command: The command that made it.
-        games: How many games.
-        split: Their split.
-        hardware: On what.
-        arms: Figures by arm; a figure is a number, or mean and bounds of its interval.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    command: str
-    games: int
-    split: str
-    hardware: str = ""
-    arms: Mapping[str, Mapping[str, Any]]
-
-
 def figures(plays: Sequence[Play], arm: Arm) -> ArmFigures:
     """Return the figures of the finished games of an arm."""
     done = [p for p in plays if p.arm == arm and p.ended is not None]
@@ -73,21 +47,6 @@ def figures(plays: Sequence[Play], arm: Arm) -> ArmFigures:
         tokens=mean(lambda p: p.policy_tokens + p.imagined_tokens),
         seconds=mean(lambda p: p.seconds),
     )
-
-
-def recorded_evaluation() -> Evaluation | None:
-    """Return the recorded evaluation of the shipped adapters; None where none was recorded.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-    file = resources.files("dyna_training").joinpath(*EVALUATION)
-    if not file.is_file():
-        return None
-    try:
-        return Evaluation.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValidationError) as error:
-        raise ValueError(f"{file} is damaged: {error}; write it again with dyna eval agent") from error
 
 
 def changed(found: Sequence[Overruling], steps: int) -> str:
@@ -149,7 +108,7 @@ def one_line(text: str) -> str:
 def summary(
     plays: Sequence[Play],
     found: Sequence[Overruling],
-    evaluation: Evaluation | None,
+    recorded: Recorded,
     *,
     seconds: float,
     finished: bool,
@@ -160,7 +119,7 @@ def summary(
     Args:
         plays: The games.
         found: Where the policy was overruled.
-        evaluation: The recorded evaluation.
+        recorded: The recorded evaluation.
         seconds: Wall-clock time of everything, loading included.
         finished: False when it was interrupted.
         files: What was written.
@@ -187,6 +146,7 @@ def summary(
         "arms": {arm: figures(plays, arm).model_dump() for arm in ARMS},
         "changed": changed(found, steps),
         "overrulings": [{**o.model_dump(mode="json"), "effect": o.effect, "gain": o.gain} for o in found],
-        "evaluation": None if evaluation is None else evaluation.model_dump(),
+        "evaluation": None if recorded.evaluation is None else recorded.evaluation.model_dump(mode="json"),
+        "evaluation_notes": list(recorded.notes),
         "files": {name: str(path) for name, path in files.items()},
     }
