@@ -58,12 +58,21 @@ bench: $(STAMP) ## print the benchmarks, each beside a named peer
 
 adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna collect --split train --games 380 --seed 0 --out data/world-model --workers 2
-	$(BIN)/dyna collect --split train --games 380 --skip 380 --behaviours noisy --seed 0 --out data/policy --workers 2
+	$(BIN)/dyna train world-model --config alfworld-world-model
 	$(BIN)/dyna collect --split train --games 300 --skip 760 --behaviours clumsy --seed 0 --out data/clumsy --workers 2
 	$(BIN)/dyna collect --split train --games 33 --skip 1060 --seed 0 --out data/mixture-2 --workers 2
-	$(BIN)/dyna train world-model --config alfworld-world-model
 	$(BIN)/dyna train world-model --config alfworld-world-model-2
+	$(BIN)/dyna collect --split train --games 300 --skip 1700 --counterfactuals 2 --seed 0 --out data/forks-mixture --workers 2
+	$(BIN)/dyna collect --split train --games 150 --skip 2000 --behaviours clumsy --counterfactuals 2 --seed 0 --out data/forks-clumsy --workers 2
+	$(BIN)/dyna collect --split generated --games 40 --skip 500 --counterfactuals 2 --seed 0 --out data/forks-generated --workers 2
+	$(BIN)/dyna train world-model --config alfworld-world-model-3
+	$(BIN)/dyna collect --split train --games 380 --skip 380 --behaviours noisy --seed 0 --out data/policy --workers 2
 	$(BIN)/dyna train policy --config alfworld-policy
+	$(BIN)/dyna collect --split train --games 300 --skip 1100 --behaviours noisy --seed 0 --out data/policy-noisy --workers 2
+	$(BIN)/dyna collect --split train --games 150 --skip 1400 --behaviours clumsy --seed 0 --out data/policy-clumsy --workers 2
+	$(BIN)/dyna collect --split train --games 150 --skip 1550 --behaviours expert --seed 0 --out data/policy-expert --workers 2
+	$(BIN)/dyna collect --split generated --games 250 --behaviours noisy --seed 0 --out data/policy-generated --workers 2
+	$(BIN)/dyna train policy --config alfworld-policy-2
 
 evaluation: $(STAMP) ## measure the shipped adapters and record it for the demo (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna eval agent --split valid_seen --games 140 --equal-tokens --out runs/eval-agent --record training/dyna_training/adapters/evaluation.json
