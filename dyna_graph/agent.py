@@ -73,6 +73,7 @@ def create_dyna_agent(
     dry_run: bool = False,
     verdict_ttl: float | None = None,
     world_model_timeout: float | None = None,
+    surprise: bool = True,
     critic_timeout: float | None = None,
     tool_settings: Mapping[str, ToolSettings | Mapping[str, Any]] | None = None,
     record: ExperienceLog | str | os.PathLike[str] | None = None,
@@ -114,7 +115,9 @@ def create_dyna_agent(
         dry_run: No tool runs: the world model's prediction takes the place of the result, and transitions are
             marked as imagined.
         verdict_ttl: Seconds for which a verdict counts; None means for ever.
-        world_model_timeout: Seconds that all predictions of one depth may take.
+        world_model_timeout: Seconds that all predictions of one depth may take, or all surprises of one round.
+        surprise: Whether a world model that can tell (`SurprisedWorldModel`) is asked how likely it had thought
+            what really happened; recorded as ``scores["surprise"]``.
         critic_timeout: Seconds that judging one turn may take.
         tool_settings: `ToolSettings` by name or glob of the tool.
         record: Experience log, or its folder; every executed call becomes a transition in it.
@@ -162,6 +165,7 @@ def create_dyna_agent(
         dry_run=dry_run,
         verdict_ttl=verdict_ttl,
         world_model_timeout=world_model_timeout,
+        surprise=surprise,
         critic_timeout=critic_timeout,
         tools={k: ToolSettings.model_validate(v) for k, v in (tool_settings or {}).items()},
     )

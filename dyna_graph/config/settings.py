@@ -219,6 +219,8 @@ class SimulateSettings(Settings):
     """Factor per imagined step, in (0, 1]."""
     world_model_timeout: Seconds | None = None
     """Seconds that all predictions of one depth may take; missing ones then count as failed."""
+    surprise: bool = True
+    """Whether the world model is asked how likely it had thought what really happened; see `scores` in the log."""
 
 
 class CritiqueSettings(Settings):

@@ -158,7 +158,8 @@ def _leave(core: DynaCore, run: Run, state: Any, call_id: str, result: Any, seco
     """Record a call that hands over to the parent graph: LangGraph leaves this one before observe could."""
     updates = [c.update for c in (result if isinstance(result, list) else [result]) if isinstance(c, Command)]
     messages = [m for u in updates if isinstance(u, Mapping) for m in u.get("messages", [])]
-    for transition in transitions_of(core, state, run, [_outcome(call_id, messages, seconds)]):
+    outcome = _outcome(call_id, messages, seconds)
+    for transition in (yield from transitions_of(core, state, run, [outcome])):
         yield from log(core, transition)
 
 

@@ -24,7 +24,7 @@ from dyna_nodes.histories import Histories, Known
 from dyna_nodes.journal import IntentJournal, ajournal_beside, journal_beside
 from dyna_nodes.nouns import Noun, Provenance, new_id
 from dyna_nodes.policy import Policy
-from dyna_nodes.protocols import Critic, WorldModel
+from dyna_nodes.protocols import Critic, SurprisedWorldModel, WorldModel
 from dyna_nodes.settings import LoopSettings, ToolSettings
 from dyna_nodes.state import Progress
 
@@ -210,6 +210,9 @@ class DynaCore:
             self.tools[tool.name] = tool
         self.policy = Policy(model, list(self.tools.values()), system_prompt)
         self.world_model = world_model
+        self.surprised = (
+            world_model if self.settings.surprise and isinstance(world_model, SurprisedWorldModel) else None
+        )
         self.critic = critic
         self.record = record
         self.checkpointer = checkpointer or None

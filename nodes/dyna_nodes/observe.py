@@ -19,6 +19,7 @@ from dyna_nodes.histories import Known
 from dyna_nodes.nouns import Prediction, Simulation, Step, Transition, Verdict
 from dyna_nodes.scoring import score
 from dyna_nodes.state import Ended, Judged, Outcome, Progress
+from dyna_nodes.surprise import with_surprise
 from dyna_nodes.trust import Tally, merge, tally
 
 FOREIGN = "intent:"
@@ -87,7 +88,7 @@ class ObserveNode(DynaNode):
         if not any(judged["human"] for judged in verdicts.values()):
             return None
         kept = [o for o in outcomes if o["status"] not in UNFINISHED]
-        transitions = transitions_of(self.core, state, run, kept)
+        transitions = yield from transitions_of(self.core, state, run, kept)
         for transition in transitions:
             yield from log(self.core, transition)
         finished: list[Outcome] = [{**o, "recorded": True} for o in kept]
@@ -137,7 +138,7 @@ def close_round(
         done = done or reward_and_end(message)[1] is True
         tool = core.tools.get(judged["call"]["name"])
         direct = direct and tool is not None and tool.return_direct
-    transitions = transitions_of(core, state, run, list(outcomes.values()))
+    transitions = yield from transitions_of(core, state, run, list(outcomes.values()))
     for transition in transitions:
         yield from log(core, transition)
     journal = yield from core.journal()
@@ -204,8 +205,8 @@ def reward_and_end(message: ToolMessage) -> tuple[float | None, bool | None]:
 
 def transitions_of(
     core: DynaCore, state: Mapping[str, Any], run: Run, outcomes: Sequence[Outcome]
-) -> list[Transition]:
-    """Return the transitions of the executed calls that are not recorded yet."""
+) -> Plan[list[Transition]]:
+    """Return the transitions of the executed calls that are not recorded yet, scored."""
     known, progress = core.known(state, run), state["progress"]
     verdicts: dict[str, Judged] = state["verdicts"]
     thought = thought_of(last_ai(state["messages"]))
@@ -219,7 +220,7 @@ def transitions_of(
         if not outcome["recorded"]:
             judged = verdicts[outcome["call_id"]]
             result.append(_transition(core, run, known, progress, place, thought, judged, outcome))
-    return result
+    return (yield from with_surprise(core, known, result, run))
 
 
 _STATUS: dict[str, Literal["ok", "error", "unknown"]] = {

@@ -29,6 +29,28 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
+class SurprisedWorldModel(WorldModel, Protocol):
+    """A world model that can also tell how likely it had thought what really happened.
+
+    observe asks it about executed calls, all calls of a round at once. It answers in their order: −log p per
+    token of the real observation, in nats, or None where it cannot tell. Raising is allowed: then the score is
+    missing.
+    """
+
+    def surprise(
+        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
+    ) -> list[float | None]:
+        """Return the surprise of each observation; ``successes`` tells which steps solved the task."""
+        ...
+
+    async def asurprise(
+        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
+    ) -> list[float | None]:
+        """Return what `surprise` returns, without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
 class Critic(Protocol):
     """Judges simulations: one verdict per simulation, in order; the verdicts are bound by the caller."""
 

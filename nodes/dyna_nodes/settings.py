@@ -63,7 +63,8 @@ class LoopSettings(Noun):
         discount: Discount per imagined step, in (0, 1].
         dry_run: No tool runs: the world model's prediction takes the place of the result.
         verdict_ttl: Seconds for which a verdict counts; None means for ever.
-        world_model_timeout: Seconds that all predictions of one depth may take.
+        world_model_timeout: Seconds that all predictions of one depth may take, or all surprises of one round.
+        surprise: Whether a world model that can tell is asked how likely it had thought what really happened.
         critic_timeout: Seconds that judging one turn may take.
         tools: `ToolSettings` by tool name or glob; the first match in order counts, an exact name before any
             glob.
@@ -81,6 +82,7 @@ class LoopSettings(Noun):
     dry_run: bool = False
     verdict_ttl: float | None = Field(default=None, gt=0)
     world_model_timeout: float | None = Field(default=None, gt=0)
+    surprise: bool = True
     critic_timeout: float | None = Field(default=None, gt=0)
     tools: Mapping[str, ToolSettings] = Field(default_factory=dict)
 

@@ -180,6 +180,19 @@ def test_the_screen_is_calm(played: tuple[list[Play], str]) -> None:
     assert re.search(r"▸ [^\n]* ×3 0\.\d\d → ", text)
 
 
+def test_surprise_is_shown_where_the_world_model_told_it(played: tuple[list[Play], str]) -> None:
+    plays, text = played
+    assert "surprise" not in text
+    turn = plays[1].turns[0]
+    scores = {**turn.transition.scores, "surprise": 0.648}
+    view, out = screen()
+    told = turn.model_copy(update={"transition": turn.transition.model_copy(update={"scores": scores})})
+    view.turn(1, told, brief=False)
+    assert "really → as imagined  surprise 0.65" in out.getvalue()
+    view.turn(1, told, brief=True)
+    assert out.getvalue().count("surprise") == 1
+
+
 def test_plain_is_ascii(played: tuple[list[Play], str], tmp_path: Path) -> None:
     plays, _ = played
     view, out = screen(plain=True, terminal=True)

@@ -231,6 +231,7 @@ class View:
     def _reality(self, turn: Turn) -> None:
         transition = turn.transition
         exact, f1 = transition.scores.get("exact"), transition.scores.get("f1", 0.0)
+        surprise = transition.scores.get("surprise")
         if exact == 1.0:
             said = Text("as imagined", "green")
             said.append(": nothing happened" if turn.no_effect else "", "red")
@@ -239,6 +240,8 @@ class View:
         else:
             said = self.text(transition.observation)
             said.append(f"  ({f1:.0%} of the words as imagined)", "yellow")
+        if surprise is not None:
+            said.append(f"  surprise {surprise:.2f}", "dim")
         sign, style = (self.signs["ok"], "green") if exact == 1.0 else (self.signs["differs"], "yellow")
         if _solved(transition):
             said.append("  task solved", "bold green")
