@@ -1,6 +1,9 @@
 """Speed of the ALFWorld engine on one core: steps with and without admissible actions, forks.
 
-All rates are per second of processor time, so that other work on the machine does not count.
+The headline is the *first pass*: a new process loads the games and plays each command once, with nothing warmed up and
+no best of several runs. Beside it stands the *replay*, the best of three further passes over the same commands in the
+same process. All rates are per second of processor time, so that other work on the machine does not count, except for
+what it takes from the processor's caches. The drawing of the commands and the loading of the games are not part of it.
 
 Usage, with official games or, without them, generated ones; ``--python`` names a Python that has alfworld and
 textworld, whose own figure is then measured on the same commands::
@@ -17,8 +20,11 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -31,9 +37,22 @@ from dyna_training.environments.alfworld.plays import select
 from dyna_training.environments.alfworld.splits import games
 
 TARGETS = {"steps": 10_000.0, "steps, actions listed": 4_000.0, "forks": 100_000.0}
-"""Least number per second."""
+"""Least number per second, in the first pass."""
 
 ORIGINAL_STEPS = 60
+Played = list[tuple[Game, list[str]]]
+
+
+class Rate(NamedTuple):
+    """How often something was done per second of processor time.
+
+    Attributes:
+        first: In the first pass of a new process.
+        replay: In the best of three further passes.
+    """
+
+    first: float
+    replay: float
 
 
 def game_files(number: int, seed: int, folder: Path) -> tuple[list[Path], str]:
@@ -58,51 +77,73 @@ def wander(game: Game, steps: int, seed: int) -> list[str]:
     return commands
 
 
-def rate(count: int, run: Callable[[], None], repeats: int = 3) -> float:
-    """Return the best rate of `repeats` runs that do something `count` times each."""
-    best = 0.0
-    for _ in range(repeats):
+def steps(played: Played) -> None:
+    """Play the commands."""
+    for game, commands in played:
+        state = State(game)
+        for command in commands:
+            state.step(command)
+
+
+def steps_with_actions(played: Played) -> None:
+    """Play the commands, and list the admissible ones after each."""
+    for game, commands in played:
+        state = State(game)
+        for command in commands:
+            state.step(command)
+            state.admissible()
+
+
+def forks(played: Played) -> None:
+    """Fork the start of each game once per command."""
+    for game, commands in played:
+        state = State(game)
+        for _ in commands:
+            state.fork()
+
+
+def forks_with_step(played: Played) -> None:
+    """Before each command, fork, and play it in the fork, too: two steps and a fork."""
+    for game, commands in played:
+        state = State(game)
+        for command in commands:
+            state.fork().step(command)
+            state.step(command)
+
+
+WORK: dict[str, Callable[[Played], None]] = {
+    "steps": steps,
+    "steps, actions listed": steps_with_actions,
+    "forks": forks,
+    "forks, each stepped": forks_with_step,
+}
+
+
+def passes(name: str, requests: list[tuple[Path, list[str]]], number: int) -> list[float]:
+    """Do the work of that name several times and return the seconds of processor time of each pass."""
+    played = [(load_game(file), commands) for file, commands in requests]
+    seconds = []
+    for _ in range(number):
         started = time.process_time()
-        run()
-        best = max(best, count / (time.process_time() - started))
-    return best
+        WORK[name](played)
+        seconds.append(time.process_time() - started)
+    return seconds
 
 
-def measure(played: list[tuple[Game, list[str]]]) -> dict[str, float]:
-    """Measure the engine.
+def measure(requests: list[tuple[Path, list[str]]]) -> Iterator[tuple[str, Rate]]:
+    """Measure the engine, in a new process for each kind of work.
 
     Args:
-        played: Games and the commands to play on them.
+        requests: Game files and the commands to play on them.
 
-    Returns:
-        Rates per second.
+    Yields:
+        The kind of work, and its rate.
     """
-
-    def steps() -> None:
-        for game, commands in played:
-            state = State(game)
-            for command in commands:
-                state.step(command)
-
-    def steps_with_admissible() -> None:
-        for game, commands in played:
-            state = State(game)
-            for command in commands:
-                state.step(command)
-                state.admissible()
-
-    def forks() -> None:
-        for game, commands in played:
-            state = State(game)
-            for _ in commands:
-                state.fork()
-
-    count = sum(len(commands) for _, commands in played)
-    return {
-        "steps": rate(count, steps),
-        "steps, actions listed": rate(count, steps_with_admissible),
-        "forks": rate(count, forks),
-    }
+    count = sum(len(commands) for _, commands in requests)
+    for name in WORK:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            first, *replays = process.submit(passes, name, requests, 4).result()
+        yield name, Rate(count / first, count / min(replays))
 
 
 def main() -> int:
@@ -122,16 +163,20 @@ def main() -> int:
         started = time.process_time()
         loaded = [load_game(file) for file in files]
         load_ms = 1000 * (time.process_time() - started) / len(files)
-        played = [(game, wander(game, options.steps, options.seed)) for game in loaded]
-        rates = measure(played)
+        requests = [
+            (file, wander(game, options.steps, options.seed))
+            for file, game in zip(files, loaded, strict=True)
+        ]
+        rates = dict(measure(requests))
         original: dict[str, float] = {}
         if options.python:
-            sample = list(zip(files, played, strict=True))[: options.original_games]
-            requests = [(file, commands[:ORIGINAL_STEPS]) for file, (_, commands) in sample]
-            answers = list(transcripts(requests, options.python, Path(folder) / "cache", per_process=1))
+            sample = [
+                (file, commands[:ORIGINAL_STEPS]) for file, commands in requests[: options.original_games]
+            ]
+            answers = list(transcripts(sample, options.python, Path(folder) / "cache", per_process=1))
             seconds = sum(answer["step_s"] for answer in answers)
             original = {
-                "steps, actions listed": sum(len(commands) for _, commands in requests) / seconds,
+                "steps, actions listed": sum(len(commands) for _, commands in sample) / seconds,
                 "load and reset, ms": 1000 * sum(answer["reset_s"] for answer in answers) / len(answers),
             }
     report = {
@@ -141,7 +186,7 @@ def main() -> int:
         "seed": options.seed,
         "python": platform.python_version(),
         "processor": _processor(),
-        "per second": rates,
+        "per second": {name: rate._asdict() for name, rate in rates.items()},
         "load and reset, ms": load_ms,
         "targets per second": TARGETS,
         "original": original,
@@ -150,20 +195,21 @@ def main() -> int:
         print(json.dumps(report, indent=1))
     else:
         _print(report, rates, load_ms, original)
-    return 0 if all(rates[name] >= target for name, target in TARGETS.items()) else 1
+    return 0 if all(rates[name].first >= target for name, target in TARGETS.items()) else 1
 
 
 def _print(
-    report: dict[str, object], rates: dict[str, float], load_ms: float, original: dict[str, float]
+    report: dict[str, object], rates: dict[str, Rate], load_ms: float, original: dict[str, float]
 ) -> None:
     table = Table(title=f"ALFWorld engine, one core, {report['games']} {report['source']} games")
-    for name in ("", "engine", "target", "alfworld package"):
+    for name in ("", "first pass", "replay", "target", "alfworld"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    for name, value in rates.items():
-        theirs = f"{original[name]:.1f}" if name in original else ("none" if name == "forks" else "-")
-        table.add_row(f"{name} /s", f"{value:,.0f}", f"{TARGETS[name]:,.0f}", theirs)
+    for name, rate in rates.items():
+        theirs = f"{original[name]:.1f}" if name in original else ("none" if name.startswith("fork") else "-")
+        target = f"{TARGETS[name]:,.0f}" if name in TARGETS else ""
+        table.add_row(f"{name} /s", f"{rate.first:,.0f}", f"{rate.replay:,.0f}", target, theirs)
     theirs = f"{original['load and reset, ms']:,.0f}" if original else "-"
-    table.add_row("load and reset, ms", f"{load_ms:.1f}", "", theirs)
+    table.add_row("load and reset, ms", f"{load_ms:.1f}", "", "", theirs)
     console = Console()
     console.print(table)
     console.print(f"Python {report['python']}, {report['processor']}, seed {report['seed']}.")
