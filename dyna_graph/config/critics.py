@@ -141,7 +141,7 @@ class RulesCriticSettings(CriticSettings):
 
 
 class HouseholdCriticSettings(CriticSettings):
-    """Ranks actions in household games: predicted effect, repetition, success and value."""
+    """Ranks actions in household games: predicted effect, repetition, success and value, agreement."""
 
     critic: Literal["household"]
     """`household`: by everything that a household world model predicts."""
@@ -153,8 +153,10 @@ class HouseholdCriticSettings(CriticSettings):
     """Taken off for each time that the predicted observation was seen before."""
     success_weight: Number = 1.0
     """Added for a predicted success, discounted."""
-    value_weight: Number = 1.0
+    value_weight: Number = 0.25
     """Factor of the imagined return."""
+    agreement_weight: Number = 0.2
+    """Factor of the share of the candidates that propose the same call."""
     discount: Discount | None = None
     """Factor per imagined step, in (0, 1]. Left out: that of `simulate`."""
     rules: bool = False

@@ -280,9 +280,8 @@ def test_a_change_that_is_not_approved_does_not_run(drive: Any, second: Decision
 
 def test_a_critic_may_end_the_run_and_every_call_is_answered(drive: Any) -> None:
     def rule(h, s):
-        return (
-            Verdict(decision=Decision.END, reason="enough") if s.action.tool == "touch" else "approve"
-        )
+        return Verdict(decision=Decision.END, reason="enough") if s.action.tool == "touch" else "approve"
+
     message = calls(("look", {"where": "a"}, "1"), ("touch", {"what": "it"}, "2"))
     result = drive(agent_with([message], rule))
     assert DONE == []

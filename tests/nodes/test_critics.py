@@ -113,13 +113,27 @@ def test_household_scores_add_up_and_reasons_name_the_mechanism() -> None:
             simulation("move mug 1", observation="You move the mug 1.", value=1.0, success=True),
         ],
     )
-    assert [v.score for v in verdicts] == [pytest.approx(x) for x in (0.4, -0.6, 0.3, 2.0)]
+    assert [v.score for v in verdicts] == [pytest.approx(x) for x in (0.1, -0.9, 0.0, 1.25)]
     assert [v.decision for v in verdicts] == ["approve", "reject", "approve", "approve"]
     assert verdicts[0].reason == "value: imagined return 0.40"
     assert "predicted no effect" in verdicts[1].reason
     assert "predicted to have no effect" in verdicts[1].hint
     assert "repeated observation" in verdicts[2].reason
     assert "predicted success" in verdicts[3].reason
+
+
+def test_candidates_that_agree_are_preferred_where_predictions_see_no_difference() -> None:
+    proposed = ("open fridge 1", "go to shelf 1", "go to shelf 1", "go to shelf 9")
+    observed = ("It is open.", "You see a mug 1.", "You see a mug 1.", NOTHING)
+    simulations = [
+        simulation(text, observation=observation).model_copy(update={"candidate": number})
+        for number, (text, observation) in enumerate(zip(proposed, observed, strict=True))
+    ]
+    verdicts = HouseholdCritic(agreement_weight=0.4).judge(EMPTY, simulations)
+    assert [v.score for v in verdicts] == [pytest.approx(x) for x in (0.1, 0.2, 0.2, -0.9)]
+    assert "agreement: 2 of 4 say so" in verdicts[1].reason
+    [alone] = HouseholdCritic().judge(EMPTY, simulations[:1])
+    assert "agreement" not in alone.reason, "one candidate agrees with nobody"
 
 
 def test_what_rejects_is_configured() -> None:

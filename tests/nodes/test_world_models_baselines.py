@@ -100,8 +100,7 @@ def test_no_action_keeps_its_own_prediction_and_every_such_permutation_is_equall
 def test_candidates_that_propose_the_same_share_one_prediction_and_it_is_not_their_own() -> None:
     for seed in range(20):
         dealt = [
-            p.observation
-            for p in ShuffledWorldModel(Echo(), seed=seed).predict([query(c) for c in "abab"])
+            p.observation for p in ShuffledWorldModel(Echo(), seed=seed).predict([query(c) for c in "abab"])
         ]
         assert dealt == ["b", "a", "b", "a"]
 

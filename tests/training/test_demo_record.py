@@ -35,7 +35,11 @@ def propose(*commands: str) -> list[AIMessage]:
 
 def recorded(script: list[Any], **options: Any) -> tuple[Recorder, list[Turn]]:
     model = SamplingChatModel(script=script, n=2)
-    options = {"world_model": ScriptedWorldModel(DOES), "critic": HouseholdCritic(), **options}
+    options = {
+        "world_model": ScriptedWorldModel(DOES),
+        "critic": HouseholdCritic(value_weight=1.0),
+        **options,
+    }
     agent = create_dyna_agent(model, [act], candidates=2, **options)
     recorder = Recorder()
     events = agent.stream({"messages": [("user", "Do it.")]}, stream_mode="custom")

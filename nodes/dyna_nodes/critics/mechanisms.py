@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dyna_nodes.asking import quoted
 from dyna_nodes.codec.world_model import DISCOUNT
-from dyna_nodes.critics.base import PlainCritic, failure
+from dyna_nodes.critics.base import failure
 from dyna_nodes.critics.value import value_of
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
@@ -36,10 +36,11 @@ class Finding(NamedTuple):
     hint: str = ""
 
 
-Mechanism = Callable[[History, Simulation], Finding | None]
+Mechanism = Callable[[History, Simulation, Sequence[Simulation]], Finding | None]
+"""Finds something, or nothing, about a simulation, given all simulations that are judged together with it."""
 
 
-class MechanismCritic(PlainCritic):
+class MechanismCritic:
     """Adds up what its mechanisms find.
 
     Args:
@@ -62,14 +63,20 @@ class MechanismCritic(PlainCritic):
         self.predicts = predicts
         self.name = name
 
-    def verdict(self, history: History, simulation: Simulation) -> Verdict:
-        """Judge one simulation; the score is the sum over the findings."""
+    def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
+        """Return one verdict per simulation, in order; the score is the sum over the findings."""
+        return [self._verdict(history, simulation, simulations) for simulation in simulations]
+
+    async def ajudge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
+        """Return one verdict per simulation, in order."""
+        return self.judge(history, simulations)
+
+    def _verdict(self, history: History, simulation: Simulation, judged: Sequence[Simulation]) -> Verdict:
         error = simulation.prediction.error
         if self.predicts and error is not None:
             return failure(self.name, f"no prediction: {error}")
-        findings = [
-            f for f in (mechanism(history, simulation) for mechanism in self.mechanisms) if f is not None
-        ]
+        found = (mechanism(history, simulation, judged) for mechanism in self.mechanisms)
+        findings = [finding for finding in found if finding is not None]
         against = [f for f in findings if f.mechanism in self.reject]
         return Verdict(
             decision=Decision.REJECT if against else Decision.APPROVE,
@@ -83,8 +90,7 @@ class MechanismCritic(PlainCritic):
 def predicted_no_effect(weight: float = 1.0, texts: Collection[str] = NO_EFFECT) -> Mechanism:
     """Find actions that are predicted to do nothing: the imagined observation is one of ``texts``."""
 
-    def find(history: History, simulation: Simulation) -> Finding | None:
-        del history
+    def find(_: History, simulation: Simulation, __: Sequence[Simulation]) -> Finding | None:
         observation = (simulation.prediction.observation or "").strip()
         if observation not in texts:
             return None
@@ -101,7 +107,7 @@ def repeated_observation(weight: float = 0.1, most: int = 3) -> Mechanism:
     them.
     """
 
-    def find(history: History, simulation: Simulation) -> Finding | None:
+    def find(history: History, simulation: Simulation, _: Sequence[Simulation]) -> Finding | None:
         observation = (simulation.prediction.observation or "").strip()
         seen = sum(step.observation.strip() == observation for step in history.steps)
         if not observation or not seen:
@@ -116,8 +122,7 @@ def predicted_success(weight: float = 1.0, discount: float | None = None) -> Mec
     """Find simulations in which the task is solved; ``weight`` times ``discount`` per step until then."""
     factor = DISCOUNT if discount is None else discount
 
-    def find(history: History, simulation: Simulation) -> Finding | None:
-        del history
+    def find(_: History, simulation: Simulation, __: Sequence[Simulation]) -> Finding | None:
         for index, step in enumerate(simulation.steps):
             if step.prediction.error is not None:
                 return None
@@ -131,10 +136,28 @@ def predicted_success(weight: float = 1.0, discount: float | None = None) -> Mec
 def predicted_value(weight: float = 1.0, discount: float | None = None) -> Mechanism:
     """Score every simulation with its imagined return, where the world model predicts one."""
 
-    def find(history: History, simulation: Simulation) -> Finding | None:
-        del history
+    def find(_: History, simulation: Simulation, __: Sequence[Simulation]) -> Finding | None:
         value = value_of(simulation, discount)
         return None if value is None else Finding("value", weight * value, f"imagined return {value:.2f}")
+
+    return find
+
+
+def agreement(weight: float = 0.2) -> Mechanism:
+    """Score every call with the share of the candidates that propose it. Needs no model.
+
+    What the policy says most often is what it is most sure of: where the predictions see no difference between
+    two calls, that is the better guess.
+    """
+
+    def find(_: History, simulation: Simulation, judged: Sequence[Simulation]) -> Finding | None:
+        candidates = {s.candidate for s in judged}
+        if len(candidates) < 2:
+            return None
+        agreed = len({s.candidate for s in judged if s.action == simulation.action})
+        return Finding(
+            "agreement", weight * agreed / len(candidates), f"{agreed} of {len(candidates)} say so"
+        )
 
     return find
 
@@ -142,7 +165,7 @@ def predicted_value(weight: float = 1.0, discount: float | None = None) -> Mecha
 def known_no_effect(weight: float = 1.0, texts: Collection[str] = NO_EFFECT) -> Mechanism:
     """Find actions that did nothing, with no step since then that did; needs no model."""
 
-    def find(history: History, simulation: Simulation) -> Finding | None:
+    def find(history: History, simulation: Simulation, _: Sequence[Simulation]) -> Finding | None:
         for step in reversed(history.steps):
             if step.observation.strip() not in texts:
                 return None
@@ -160,7 +183,7 @@ def loop(weight: float = 0.1, repeats: int = 2, most: int = 5) -> Mechanism:
     The score is −``weight`` for each of these steps, counting at most ``most``.
     """
 
-    def find(history: History, simulation: Simulation) -> Finding | None:
+    def find(history: History, simulation: Simulation, _: Sequence[Simulation]) -> Finding | None:
         seen = Counter(s.observation.strip() for s in history.steps if s.action == simulation.action)
         if not seen:
             return None

@@ -62,10 +62,12 @@ CONTROLS: tuple[ArmName, ...] = (
 """What the trained world model has to beat; the oracle is a bound, not a control."""
 TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
-RULES: Final = 2
-"""Version of what `build` makes of the arms; changing a critic or its weights raises it, and old games do not count."""
-CRITIC: Final = "household, nothing vetoed"
-"""What ranks the imagined outcomes in every arm that has some, for the record; it changes together with `build`."""
+RANKED: tuple[ArmName, ...] = ("shuffled", "trained", "oracle")
+"""Arms whose candidates the household critic ranks."""
+RULES: Final = 3
+"""Version of what `build` makes of the arms; whoever changes a control raises it, and old games do not count."""
+CRITIC: Final = "household, value 0.25, agreement 0.2, nothing vetoed"
+"""What ranks the imagined outcomes in the arms that have some; whoever changes the critic changes its name, too."""
 logger = logging.getLogger(__name__)
 
 
@@ -282,6 +284,7 @@ async def _play_all(
         max_steps=settings.max_steps,
         on_exhausted="allow",
         on_failure="allow",
+        surprise=False,  # it decides nothing, and would cost the arms with a model a forward pass
     )
     slots = asyncio.Semaphore(settings.concurrency)
     about = {"arm": name, "candidates": arm.candidates, "training_seed": settings.training_seed}
@@ -316,7 +319,8 @@ def _key(settings: AgentEvaluation, name: ArmName, game: Path) -> str:
         mode="json",
         include={"base", "dtype", "candidates", "temperature", "horizon", "max_steps", "seed", "prompt"},
     )
-    return digest_of(RULES, name, game.parts[-3:-1], weights, shared)[:32]
+    critic = CRITIC if name in RANKED else ""
+    return digest_of(RULES, name, critic, game.parts[-3:-1], weights, shared)[:32]
 
 
 def _digest(adapter: Path) -> str:

@@ -284,6 +284,8 @@ def card(metrics: dict[str, Any], configuration: dict[str, Any]) -> str:
     """Return the model card of a run."""
     # Where a run lay on one machine helps nobody; what it was trained on stands in the digest.
     told = configuration | {"data": ", ".join(Path(d).name for d in configuration["data"])}
+    if configuration.get("adapter"):
+        told["adapter"] = "/".join(Path(configuration["adapter"]).parts[-2:])
     rows = "\n".join(f"| {k} | {v} |" for k, v in told.items() if k != "out")
     facts = "\n".join(f"| {k} | {v} |" for k, v in metrics.items() if k not in {"recipe", "versions"})
     versions = ", ".join(f"{k} {v}" for k, v in metrics["versions"].items())
