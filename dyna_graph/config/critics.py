@@ -157,6 +157,8 @@ class HouseholdCriticSettings(CriticSettings):
     """Factor of the imagined return."""
     agreement_weight: Number = 0.2
     """Factor of the share of the candidates that propose the same call."""
+    log_probability_weight: Number = 0.05
+    """Factor of the log-probability of the message under the policy, where the model reports it."""
     discount: Discount | None = None
     """Factor per imagined step, in (0, 1]. Left out: that of `simulate`."""
     rules: bool = False

@@ -136,6 +136,19 @@ def test_candidates_that_agree_are_preferred_where_predictions_see_no_difference
     assert "agreement" not in alone.reason, "one candidate agrees with nobody"
 
 
+def test_what_the_policy_finds_probable_is_preferred_where_it_says_so() -> None:
+    critic = HouseholdCritic(log_probability_weight=0.05)
+    simulations = [simulation(observation="It is open.")] * 3
+    known = [-2.0, -8.0, None]
+    verdicts = critic.judge(
+        EMPTY,
+        [s.model_copy(update={"log_probability": p}) for s, p in zip(simulations, known, strict=True)],
+    )
+    assert [v.score for v in verdicts] == [pytest.approx(x) for x in (-0.1, -0.4, 0.0)]
+    assert "log-probability: -8.0 nats" in verdicts[1].reason
+    assert "log-probability" not in verdicts[2].reason
+
+
 def test_what_rejects_is_configured() -> None:
     [verdict] = HouseholdCritic(reject=()).judge(EMPTY, [simulation(observation=NOTHING)])
     assert verdict.decision is Decision.APPROVE

@@ -162,6 +162,22 @@ def agreement(weight: float = 0.2) -> Mechanism:
     return find
 
 
+def log_probability(weight: float = 0.05) -> Mechanism:
+    """Score every call with the log-probability (nats) of its message under the policy. Needs no world model.
+
+    The prior of a search that asks the policy where to look and the world model what is there. Finds nothing where
+    the policy reports no log-probabilities.
+    """
+
+    def find(_: History, simulation: Simulation, __: Sequence[Simulation]) -> Finding | None:
+        value = simulation.log_probability
+        if value is None:
+            return None
+        return Finding("log-probability", weight * value, f"{value:.1f} nats under the policy")
+
+    return find
+
+
 def known_no_effect(weight: float = 1.0, texts: Collection[str] = NO_EFFECT) -> Mechanism:
     """Find actions that did nothing, with no step since then that did; needs no model."""
 

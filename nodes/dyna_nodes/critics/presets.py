@@ -10,6 +10,7 @@ from dyna_nodes.critics.mechanisms import (
     MechanismCritic,
     agreement,
     known_no_effect,
+    log_probability,
     loop,
     predicted_no_effect,
     predicted_success,
@@ -41,7 +42,7 @@ class RuleCritic(MechanismCritic):
 
 
 class HouseholdCritic(MechanismCritic):
-    """For household games: predicted no effect, repeated observation, predicted success, value, agreement.
+    """For household games: predicted effect, repetition, success and value, and what the policy itself prefers.
 
     Candidates are ranked by the sum. A call is rejected only when it is predicted to have no effect, or, with
     ``rules``, is known to have none or to be a loop; where all candidates promise little, the best of them
@@ -58,6 +59,7 @@ class HouseholdCritic(MechanismCritic):
         success_weight: Added for a predicted success, discounted.
         value_weight: Factor of the imagined return.
         agreement_weight: Factor of the share of the candidates that propose the same call.
+        log_probability_weight: Factor of the log-probability (nats) of the message under the policy, where known.
         discount: Factor per imagined step, in (0, 1]; None takes the simulation's own value.
         rules: Also apply the rules of `RuleCritic`.
         reject: Names of the mechanisms that reject.
@@ -73,6 +75,7 @@ class HouseholdCritic(MechanismCritic):
         success_weight: float = 1.0,
         value_weight: float = 0.25,
         agreement_weight: float = 0.2,
+        log_probability_weight: float = 0.05,
         discount: float | None = None,
         rules: bool = False,
         reject: Collection[str] = ("predicted no effect", "known no effect", "loop"),
@@ -84,6 +87,7 @@ class HouseholdCritic(MechanismCritic):
             predicted_success(success_weight, discount),
             predicted_value(value_weight, discount),
             agreement(agreement_weight),
+            log_probability(log_probability_weight),
         ]
         if rules:
             mechanisms += [known_no_effect(no_effect_weight, no_effect), loop(repeat_weight)]

@@ -66,7 +66,7 @@ RANKED: tuple[ArmName, ...] = ("shuffled", "trained", "oracle")
 """Arms whose candidates the household critic ranks."""
 RULES: Final = 3
 """Version of what `build` makes of the arms; whoever changes a control raises it, and old games do not count."""
-CRITIC: Final = "household, value 0.25, agreement 0.2, nothing vetoed"
+CRITIC: Final = "household, value 0.25, agreement 0.2, log-probability 0.05, nothing vetoed"
 """What ranks the imagined outcomes in the arms that have some; whoever changes the critic changes its name, too."""
 logger = logging.getLogger(__name__)
 
