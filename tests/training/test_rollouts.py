@@ -13,6 +13,8 @@ from dyna_nodes.testing import ScriptedChatModel, call, calls
 from dyna_training.behaviours import RANDOM_STEPS, Mixed, invalid_command
 from dyna_training.environments.alfworld import AlfworldEnv, Game, GameFileError, SearchingExpert, load_game
 from dyna_training.environments.alfworld.generator import generate, write
+from dyna_training.environments.alfworld.near_miss import is_goal_command
+from dyna_training.environments.alfworld.task import Task
 from dyna_training.recording import ModelPlayer, default_prompt
 from dyna_training.rollouts import LABEL_HORIZON, play, return_to_go
 from dyna_training.tools import environment_tools
@@ -124,6 +126,21 @@ def test_behaviours_do_what_their_names_say(games: list[Game]) -> None:
     assert means["random"] == 0.0
     assert 0.85 < means["expert"] < 1.0
     assert 0.5 < means["noisy"] < means["expert"]
+
+
+def test_who_goes_astray_does_almost_the_right_task_and_comes_back(games: list[Game]) -> None:
+    near_misses = missing = 0
+    for game in games:
+        trajectory = play(game, "astray", seed=1)
+        right = Task.parse(trajectory.task.partition("Your task is to: ")[2])
+        assert trajectory.outcome == "success", "in the end the expert does what is asked for"
+        for step in trajectory.transitions:
+            goal = is_goal_command(right, step.action.text) and step.observation != "Nothing happens."
+            near_misses += goal and not step.done
+            missing += step.action.text.startswith("go to") and step.observation == "Nothing happens."
+            assert not (step.labels["expert"] and step.observation == "Nothing happens.")
+    assert near_misses >= 2
+    assert missing >= len(games)
 
 
 def test_invalid_commands_are_invalid(games: list[Game]) -> None:

@@ -3,7 +3,9 @@
 A behaviour chooses commands in a text environment. The frozen mixture: a third of the episodes each by the
 searching expert, the noisy expert and uniformly random admissible actions, and in all of them 5 % invalid
 commands. Outside of the mixture, the clumsy expert makes the mistakes of a small policy: it counts on past the
-last drawer and reaches for what is not there, so that a world model sees what these do.
+last drawer and reaches for what is not there, so that a world model sees what these do. The expert that goes astray
+first does almost the right task, so that a world model sees what does not solve it, and looks into places that are
+not there.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from typing import Final, Literal, Protocol, get_args
 
 from dyna_nodes.nouns import digest_of
 from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
+from dyna_training.environments.alfworld.near_miss import almost, is_goal_command
+from dyna_training.environments.alfworld.priors import search_prior
+from dyna_training.environments.alfworld.task import Task, kind
 from dyna_training.environments.base import ForkableEnv
 
-BehaviourName = Literal["expert", "noisy", "random", "clumsy"]
+BehaviourName = Literal["expert", "noisy", "random", "clumsy", "astray"]
 
 BEHAVIOURS: Final[tuple[BehaviourName, ...]] = get_args(BehaviourName)
 MIXTURE: Final[tuple[BehaviourName, ...]] = ("expert", "noisy", "random")
@@ -26,6 +31,8 @@ NOISE: Final = 0.3
 CLUMSY_RATE: Final = 0.4
 """Share of the clumsy expert's commands that do nothing."""
 CLUMSY_NOISE: Final = 0.1
+ASTRAY_RATE: Final = 0.25
+"""Share of the astray expert's commands that look into places that are not there."""
 RANDOM_STEPS: Final = (10, 50)
 """Length of a random episode is drawn uniformly from this range; experts stop when they have won."""
 
@@ -79,8 +86,12 @@ class Mixed:
     def __init__(self, name: BehaviourName, rng: random.Random, max_steps: int = 50) -> None:
         self.name = name
         self.max_steps = min(max_steps, rng.randint(*RANDOM_STEPS)) if name == "random" else max_steps
-        self._noise = {"expert": 0.0, "noisy": NOISE, "random": 1.0, "clumsy": CLUMSY_NOISE}[name]
+        self._noise = {"expert": 0.0, "noisy": NOISE, "random": 1.0, "clumsy": CLUMSY_NOISE, "astray": 0.0}[
+            name
+        ]
         self._clumsy = name == "clumsy"
+        self._astray = name == "astray"
+        self._wrong: Task | None = None
         self._rng = rng
 
     def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
@@ -90,8 +101,26 @@ class Mixed:
             return Choice(wrong(env, expert, self._rng))
         if self._rng.random() < self._noise:
             return Choice(self._rng.choice([c for c in env.admissible() if c != "help"]))
+        if self._astray:
+            if self._rng.random() < ASTRAY_RATE:
+                return Choice(missing_place_command(expert, self._rng))
+            command = self._wrong_task(expert)
+            if command is not None:
+                return Choice(command)
         decision: Decision = expert.decide()
         return Choice(decision.action, decision.thought, expert=True)
+
+    def _wrong_task(self, expert: SearchingExpert) -> str | None:
+        """Return the next command towards almost the right task; None when that is done or unknown."""
+        if self._wrong is None:
+            seen = {kind(thing) for things in expert.world.contents.values() for thing in things}
+            self._wrong = next(iter(almost(expert.task, seen, self._rng)), None)
+            if self._wrong is None:
+                return None
+        command = expert.pursuing(self._wrong).decide().action
+        if is_goal_command(self._wrong, command):
+            self._astray = False
+        return command
 
 
 def invalid_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random) -> str:
@@ -129,10 +158,10 @@ def clumsy_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random
     world = expert.world
     last: dict[str, int] = {}
     for place in world.receptacles:
-        kind, _, number = place.partition(" ")
-        last[kind] = max(last.get(kind, 0), int(number))
-    kind = rng.choice(sorted(last) or ["shelf"])
-    beyond = f"go to {kind} {last.get(kind, 0) + rng.randint(1, 8)}"
+        sort, _, number = place.partition(" ")
+        last[sort] = max(last.get(sort, 0), int(number))
+    sort = rng.choice(sorted(last) or ["shelf"])
+    beyond = f"go to {sort} {last.get(sort, 0) + rng.randint(1, 8)}"
     here = world.here or rng.choice(world.receptacles or ("shelf 1",))
     wanted = expert.wanted
     commands = [
@@ -149,6 +178,23 @@ def clumsy_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random
     return rng.choice(wrong) if wrong else beyond
 
 
+def missing_place_command(expert: SearchingExpert, rng: random.Random) -> str:
+    """Return a command about a place that this room does not have, or that the agent is not at."""
+    places = expert.world.receptacles or ("shelf 1",)
+    present = {kind(place) for place in places}
+    absent = sorted({k for prior in search_prior().values() for k in prior} - present) or ["shelf"]
+    here = expert.world.here
+    commands = [
+        f"go to {rng.choice(absent)} {rng.randint(1, 3)}",
+        f"examine {rng.choice(places)}",
+        f"examine {kind(rng.choice(places))} {rng.randint(4, 40)}",
+        f"go to {kind(rng.choice(places))} {rng.randint(4, 40)}",
+    ]
+    if here is not None:
+        commands.append(f"go to {here}")
+    return rng.choice(commands)
+
+
 def other_commands(
     env: ForkableEnv, expert: SearchingExpert, rng: random.Random, taken: str, number: int
 ) -> list[str]:
@@ -156,12 +202,12 @@ def other_commands(
     and the mistakes of a small policy. Fewer than ``number`` where the draws repeat each other."""
     found: list[str] = []
     for _ in range(number):
-        kind = rng.random()
-        if kind < 0.3:
+        draw = rng.random()
+        if draw < 0.3:
             command = expert.fork().decide().action
-        elif kind < 0.7:
+        elif draw < 0.7:
             command = rng.choice([c for c in env.admissible() if c != "help"])
-        elif kind < 0.9:
+        elif draw < 0.9:
             command = clumsy_command(env, expert, rng)
         else:
             command = invalid_command(env, expert, rng)

@@ -9,6 +9,7 @@ import pytest
 from dyna_nodes.nouns import Action, Trajectory, Transition
 from dyna_training.behaviours import MIXTURE
 from dyna_training.environments.alfworld.game import GameFileError
+from dyna_training.environments.alfworld.near_miss import is_goal_command
 from dyna_training.environments.alfworld.task import Task
 from dyna_training.evaluation import episodes
 
@@ -89,7 +90,7 @@ def test_other_environments_say_themselves_what_is_determined() -> None:
     ],
 )
 def test_the_kind_of_command_that_completes_a_task(task: str, command: str, goal: bool) -> None:
-    assert episodes.is_goal_command(Task.parse(task), command) is goal
+    assert is_goal_command(Task.parse(task), command) is goal
 
 
 def test_the_mixture_plays_every_game_by_every_behaviour_and_again_the_same(households: Path) -> None:

@@ -36,7 +36,7 @@ def collect(
     behaviours: Annotated[
         str | None,
         typer.Option(
-            help="Who plays, separated by commas: expert, noisy, random, clumsy; each plays every game."
+            help="Who plays, separated by commas: expert, noisy, random, clumsy, astray; each plays every game."
         ),
     ] = None,
     mixture: Annotated[

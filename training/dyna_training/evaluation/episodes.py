@@ -15,11 +15,12 @@ from typing import Final, Literal, NamedTuple
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
 from dyna_nodes.scoring import solved
 from dyna_training.behaviours import MIXTURE
-from dyna_training.environments.alfworld import AlfworldEnv, KnownWorld, SearchingExpert, load_game
+from dyna_training.environments.alfworld import AlfworldEnv, KnownWorld, load_game
 from dyna_training.environments.alfworld.engine import State
+from dyna_training.environments.alfworld.near_miss import almost, is_goal_command
 from dyna_training.environments.alfworld.plays import select
 from dyna_training.environments.alfworld.splits import Split, games, walkthrough_in_train
-from dyna_training.environments.alfworld.task import Task, kind, split_command
+from dyna_training.environments.alfworld.task import kind
 from dyna_training.rollouts import play
 
 Knowledge = Literal["determined", "first look", "hidden"]
@@ -142,20 +143,6 @@ def facts(trajectory: Trajectory) -> list[Facts]:
     return found
 
 
-def is_goal_command(task: Task, command: str) -> bool:
-    """Return whether a command is of the kind that completes this task.
-
-    For the tasks that end with a placement: moving an object of the wanted kind to a receptacle of the wanted
-    kind, wherever the agent stands and whatever it holds. For looking at something in the light: using a lamp
-    of the wanted kind. Such a command that does *not* complete the task is a near miss: the object is not
-    clean yet, it is the first of two, the agent stands elsewhere, nothing is in its hand.
-    """
-    verb, first, second = split_command(command)
-    if task.task_type == "look_at_obj_in_light":
-        return verb == "use" and kind(first) == task.target
-    return verb == "move" and kind(first) == task.object and kind(second) == task.target
-
-
 def near_misses(
     split: Split, number: int = 0, *, seed: int = SEED, data_dir: Path | None = None
 ) -> list[Trajectory]:
@@ -202,12 +189,12 @@ def walkthroughs_in_train(names: Iterable[str], split: Split, data_dir: Path | N
 
 def _probe(file: Path, split: Split, seed: int) -> Trajectory | None:
     game = load_game(file)
-    task = Task.parse(game.task)
     env = AlfworldEnv(games=[file], admissible_actions=False)
     observation, info = env.reset(seed=seed)
-    for almost in _almost(task, env.state, random.Random(f"{seed} {game.id}")):
-        state = State(game)
-        expert = SearchingExpert(sentence(almost), observation)
+    right = env.expert()
+    kinds = {kind(name) for name in game.object_by_name}
+    for wrong in almost(right.task, kinds, random.Random(f"{seed} {game.id}")):
+        state, expert = State(game), right.pursuing(wrong)
         steps: list[Transition] = []
         for index in range(50):
             command = expert.decide().action
@@ -221,7 +208,7 @@ def _probe(file: Path, split: Split, seed: int) -> Trajectory | None:
             )
             if won:
                 break
-            if is_goal_command(almost, command) and answer != "Nothing happens.":
+            if is_goal_command(wrong, command) and answer != "Nothing happens.":
                 return Trajectory(
                     id=digest_of(game.id, NEAR_MISS, seed)[:32],
                     task=observation,
@@ -237,23 +224,6 @@ def _probe(file: Path, split: Split, seed: int) -> Trajectory | None:
                     ),
                 )
     return None
-
-
-def sentence(task: Task) -> str:
-    """Return a sentence that `Task.parse` understands as this task, of the two kinds that probes pursue."""
-    if task.task_type == "look_at_obj_in_light":
-        return f"look at {task.object} under the {task.target}."
-    return f"put some {task.object} on {task.target}."
-
-
-def _almost(task: Task, state: State, rng: random.Random) -> list[Task]:
-    """Return tasks that are almost this one, in the order in which they are tried."""
-    simple: Literal["pick_and_place_simple"] = "pick_and_place_simple"
-    if task.task_type not in ("look_at_obj_in_light", simple):
-        return [Task(simple, task.object, task.target)]
-    kinds = sorted({kind(name) for name in state.game.object_by_name} - {task.object})
-    rng.shuffle(kinds)
-    return [Task(task.task_type, other, task.target) for other in kinds[:12]]
 
 
 def _household(trajectory: Trajectory) -> KnownWorld | None:

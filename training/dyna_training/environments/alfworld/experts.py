@@ -82,6 +82,11 @@ class SearchingExpert:
         self.world = KnownWorld(first_observation, self._task)
 
     @property
+    def task(self) -> Task:
+        """The task that it pursues."""
+        return self._task
+
+    @property
     def wanted(self) -> str:
         """Kind of the object that the task is about."""
         return self._task.object
@@ -90,6 +95,12 @@ class SearchingExpert:
         """Return an independent copy."""
         twin = SearchingExpert.__new__(SearchingExpert)
         twin._task, twin.world = self._task, self.world.fork()
+        return twin
+
+    def pursuing(self, task: Task) -> SearchingExpert:
+        """Return a copy that knows the same and pursues another task."""
+        twin = self.fork()
+        twin._task = task
         return twin
 
     def observe(self, action: str, observation: str) -> None:
