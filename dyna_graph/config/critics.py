@@ -144,7 +144,7 @@ class HouseholdCriticSettings(CriticSettings):
     """Ranks actions in household games: predicted effect, repetition, success and value, agreement."""
 
     critic: Literal["household"]
-    """`household`: by everything that a household world model predicts."""
+    """`household`: by everything that a household world model predicts, and what the policy itself prefers."""
     no_effect: tuple[Text, ...] | None = None
     """Observations that mean that an action did nothing. Left out: those of text games."""
     no_effect_weight: Number = 1.0

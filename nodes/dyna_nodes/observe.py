@@ -220,7 +220,15 @@ def transitions_of(
         if not outcome["recorded"]:
             judged = verdicts[outcome["call_id"]]
             result.append(_transition(core, run, known, progress, place, thought, judged, outcome))
-    return (yield from with_surprise(core, known, result, run))
+    try:
+        return (yield from with_surprise(core, known, result, run))
+    except GeneratorExit:
+        raise
+    except BaseException:
+        # The question can be interrupted; what has happened is recorded all the same, without the score.
+        for transition in result:
+            yield from log(core, transition)
+        raise
 
 
 _STATUS: dict[str, Literal["ok", "error", "unknown"]] = {

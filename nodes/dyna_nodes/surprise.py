@@ -104,7 +104,7 @@ def _ask(
 def _number(answer: Any, name: str) -> float | None:
     if answer is None:
         return None
-    if isinstance(answer, int | float) and not math.isnan(answer):
+    if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
         return float(answer)
-    logger.warning("the world model %r gave %r for its surprise, not a number of nats", name, answer)
+    logger.warning("the world model %r gave %r for its surprise, not a finite number of nats", name, answer)
     return None

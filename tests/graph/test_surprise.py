@@ -145,11 +145,22 @@ def out_of_memory(*asked: Any) -> float:
         (Surprised(out_of_memory), "out of memory"),
         (Surprised(lambda *_: "very"), "gave 'very' for its surprise"),
         (Surprised(lambda *_: float("nan")), "gave nan for its surprise"),
+        (Surprised(lambda *_: float("inf")), "gave inf for its surprise"),
+        (Surprised(lambda *_: True), "gave True for its surprise"),
         (Broken(letters), "asked about 1 observations and gave 0 answers"),
         (Slow(letters), "no answer within 0.1 s"),
         (Surprised(lambda *_: None), ""),
     ],
-    ids=["raises", "says nonsense", "is no number", "says too little", "is slow", "cannot tell"],
+    ids=[
+        "raises",
+        "says nonsense",
+        "is no number",
+        "is infinite",
+        "says yes",
+        "says too little",
+        "is slow",
+        "cannot tell",
+    ],
 )
 def test_a_failure_is_logged_and_the_score_is_missing(
     drive: Any, world: Surprised, said: str, caplog: pytest.LogCaptureFixture
@@ -160,6 +171,18 @@ def test_a_failure_is_logged_and_the_score_is_missing(
     assert told[0].observation == "You see a."
     assert said in caplog.text
     assert bool(said) == ("'surprised'" in caplog.text)
+
+
+def interrupted(*asked: Any) -> float:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_question_does_not_cost_the_record(drive: Any, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        play(drive, Surprised(interrupted), call("look", where="a"), record=tmp_path)
+    [recorded] = ExperienceLog(tmp_path).read()
+    assert recorded.observation == "You see a."
+    assert recorded.scores == {"exact": 1.0, "f1": 1.0}
 
 
 def test_it_can_be_switched_off_in_yaml(tmp_path: Path) -> None:

@@ -204,7 +204,13 @@ def test_counterfactuals_are_branches_with_an_answer_and_its_return(world: World
     steps = list(plain.transitions)
     steps[1] = steps[1].model_copy(update={"counterfactuals": (other,)})
     trajectory = plain.model_copy(update={"transitions": tuple(steps)})
-    assert world.example(trajectory) == world.example(plain), "recorded, but not asked for"
+    bare = other.model_copy(update={"labels": {}})
+    for number in (other, bare):
+        steps[1] = steps[1].model_copy(update={"counterfactuals": (number,)})
+        recorded = plain.model_copy(update={"transitions": tuple(steps)})
+        assert world.example(recorded) == world.example(plain), "recorded, but not asked for"
+    with pytest.raises(KeyError):
+        world.example(recorded, counterfactuals=[(1, 0)])
     hung = world.example(trajectory, counterfactuals=[(1, 0)], blind_counterfactuals=[(1, 0)])
     trunk = [i for i, branch in enumerate(hung.branch) if branch == 0]
     assert [hung.ids[i] for i in trunk] == world.example(plain).ids

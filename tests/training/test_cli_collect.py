@@ -142,6 +142,8 @@ def test_wrong_words_are_answered_with_the_nearest(tmp_path: Path, monkeypatch: 
     )  # fmt: skip
     assert "did you mean 'noisy'?" in dyna("collect", *out, "--behaviours", "expert,noisi")[2]
     assert "leave out --behaviours" in dyna("collect", *out, "--behaviours", "expert", "--mixture")[2]
+    alone = dyna("collect", *out, "--policy", "local:smollm2", "--counterfactuals", "2")
+    assert "add --mixture or --behaviours" in alone[2]
     assert "did you mean 'openai'?" in dyna("collect", *out, "--policy", "opnai:gpt")[2]
     code, _, stderr = dyna("collect", *out, "--split", "train")
     assert code == 1

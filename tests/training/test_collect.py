@@ -99,6 +99,12 @@ def test_more_games_extend_a_collection_and_other_settings_are_refused(
     for key, value in {"seed": 1, "max_steps": 20, "behaviours": ["expert"]}.items():
         with pytest.raises(CollectError, match=f"holds a collection with {key}"):
             collect(settings(out, **{key: value}))
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["settings"]["counterfactuals"]  # as an earlier version wrote it
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert collect(settings(out, games=4))["counts"]["episodes"] == 12
+    with pytest.raises(CollectError, match="holds a collection with counterfactuals 0, not 2"):
+        collect(settings(out, counterfactuals=2))
     (out / "manifest.json").write_text("{")
     with pytest.raises(CollectError, match=r"manifest\.json cannot be read"):
         collect(settings(out))

@@ -29,10 +29,14 @@ from dyna_training.demo.run import play_all, save, verify
 from dyna_training.demo.verify import overrulings
 from dyna_training.demo.view import View
 from dyna_training.environments.alfworld import State, load_game
+from dyna_training.evaluation.agent import CRITIC
 from dyna_training.world_models.environment import EnvironmentWorldModel
 from tests.training.demo_parts import USELESS, ExpertChatModel
 
 ESCAPE = "\x1b"
+
+VETOING = CRITIC.replace("nothing vetoed", "vetoes")
+"""The critic of the demo: that of the evaluation, with vetoes."""
 
 
 def shipped() -> DynaConfig:
@@ -321,7 +325,7 @@ def test_the_table_stands_beside_the_recorded_evaluation(
         assert "dyna eval agent --games 70 At the same k, the claim is open." in said
         assert (
             "The games above were played otherwise: games of generated instead of dev_unseen; step limit 25 instead "
-            "of 50; critic household, vetoes instead of household, nothing vetoed. Compare the rows within a block"
+            f"of 50; critic {VETOING} instead of household, nothing vetoed. Compare the rows within a block"
         ) in said
 
 
@@ -339,7 +343,7 @@ def test_a_record_of_other_adapters_is_not_shown(record: Path) -> None:
 
 
 def test_nothing_is_called_different_that_is_not(record: Path) -> None:
-    same = example_evaluation(max_steps=25, critic="household, vetoes")
+    same = example_evaluation(max_steps=25, critic=VETOING)
     record.write_text(same.model_dump_json())
     assert not any("played otherwise" in note for note in recorded(shipped(), "dev_unseen").notes)
 

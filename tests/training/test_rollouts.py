@@ -143,6 +143,23 @@ def test_who_goes_astray_does_almost_the_right_task_and_comes_back(games: list[G
     assert missing >= len(games)
 
 
+def test_who_goes_astray_does_not_look_around_for_ever(games: list[Game]) -> None:
+    """The wrong object lies where it would be brought to: there is nothing to fetch and nothing to wait for."""
+    env = AlfworldEnv(games=[games[0]])
+    observation, info = env.reset()
+    expert = SearchingExpert(info["task"], observation)
+    player = Mixed("astray", random.Random(0))
+    player._wrong = Task("pick_and_place_simple", "unicorn", "shelf")
+    commands = []
+    for _ in range(150):
+        commands.append(player.choose(env, expert).command)
+        answer, _, won, _, _ = env.step(commands[-1])
+        expert.observe(commands[-1], answer)
+        if won:
+            break
+    assert won, commands
+
+
 def test_invalid_commands_are_invalid(games: list[Game]) -> None:
     rng = random.Random(0)
     for game in games:

@@ -33,6 +33,8 @@ CLUMSY_RATE: Final = 0.4
 CLUMSY_NOISE: Final = 0.1
 ASTRAY_RATE: Final = 0.25
 """Share of the astray expert's commands that look into places that are not there."""
+ASTRAY_STEPS: Final = 25
+"""After so many steps towards the wrong task the astray expert turns to the right one."""
 RANDOM_STEPS: Final = (10, 50)
 """Length of a random episode is drawn uniformly from this range; experts stop when they have won."""
 
@@ -92,6 +94,7 @@ class Mixed:
         self._clumsy = name == "clumsy"
         self._astray = name == "astray"
         self._wrong: Task | None = None
+        self._astray_steps = 0
         self._rng = rng
 
     def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
@@ -118,7 +121,9 @@ class Mixed:
             if self._wrong is None:
                 return None
         command = expert.pursuing(self._wrong).decide().action
-        if is_goal_command(self._wrong, command):
+        self._astray_steps += 1
+        # With nothing left to search, an expert looks around for ever.
+        if is_goal_command(self._wrong, command) or command == "look" or self._astray_steps >= ASTRAY_STEPS:
             self._astray = False
         return command
 

@@ -185,9 +185,11 @@ class Collection:
                 f"{file} cannot be read ({error}); restore or delete it, or choose another folder"
             ) from error
         for key, value in self.settings.identity().items():
-            if settings.get(key) != value:
+            # A collection of an earlier version does not know every setting; it was made with the default.
+            earlier_value = settings.get(key, CollectSettings.model_fields[key].default)
+            if earlier_value != value:
                 raise CollectError(
-                    f"{self.folder} holds a collection with {key} {settings.get(key)!r}, not {value!r}; "
+                    f"{self.folder} holds a collection with {key} {earlier_value!r}, not {value!r}; "
                     "go on with the same settings, or choose another folder with --out"
                 )
 

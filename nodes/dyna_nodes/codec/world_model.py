@@ -153,11 +153,11 @@ class WorldModelCodec:
         with_return, with_blind = set(returns), set(blind_returns)
         for index, transition in enumerate(trajectory.transitions):
             for number, other in enumerate(transition.counterfactuals):
-                value = other.labels["return_to_go"]
                 if (index, number) in counterfactuals:
+                    value = other.labels["return_to_go"]
                     row.hang_answer(self.question(other.action), self._answer(other), value)
                 if (index, number) in blind_counterfactuals:
-                    row.hang(value, self.question(other.action))
+                    row.hang(other.labels["return_to_go"], self.question(other.action))
             row.read(self.question(transition.action))
             if index in with_blind:
                 row.hang(transition.labels["return_to_go"])

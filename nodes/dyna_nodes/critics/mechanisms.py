@@ -146,8 +146,7 @@ def predicted_value(weight: float = 1.0, discount: float | None = None) -> Mecha
 def agreement(weight: float = 0.2) -> Mechanism:
     """Score every call with the share of the candidates that propose it. Needs no model.
 
-    What the policy says most often is what it is most sure of: where the predictions see no difference between
-    two calls, that is the better guess.
+    What the policy says most often is what it is most sure of.
     """
 
     def find(_: History, simulation: Simulation, judged: Sequence[Simulation]) -> Finding | None:
@@ -165,8 +164,9 @@ def agreement(weight: float = 0.2) -> Mechanism:
 def log_probability(weight: float = 0.05) -> Mechanism:
     """Score every call with the log-probability (nats) of its message under the policy. Needs no world model.
 
-    The prior of a search that asks the policy where to look and the world model what is there. Finds nothing where
-    the policy reports no log-probabilities.
+    The prior of a search that asks the policy where to look and the world model what is there. It is that of the
+    whole message, thought included, so long messages count less; twenty nats at the default weight weigh as much
+    as a predicted success. Finds nothing where the policy reports no log-probabilities.
     """
 
     def find(_: History, simulation: Simulation, __: Sequence[Simulation]) -> Finding | None:

@@ -192,13 +192,13 @@ class Engine:
         """
         return ChatCodec(self.tokenizer)
 
-    def remember(self, sequences: int) -> None:
-        """Keep the keys and values of at least so many sequences of full length.
+    def remember(self, tokens: int) -> None:
+        """Keep the keys and values of at least so many tokens.
 
         An agent's next turn is cheap while its last one is stored. When more agents play at once than the
         store has room for, the least recently used goes first, and that is the one whose turn is next.
         """
-        self._store.budget = max(self._store.budget, sequences * self.context_length * self._bytes_per_token)
+        self._store.budget = max(self._store.budget, tokens * self._bytes_per_token)
 
     def clear_store(self) -> None:
         """Forget all stored prefixes."""

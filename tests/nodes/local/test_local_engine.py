@@ -131,7 +131,7 @@ def test_every_agent_of_a_crowd_finds_its_last_turn_when_told_how_many_there_are
             return [result.cached_tokens >= len(turns[0]) for result in engine.generate(longer)]
 
         assert reused() == [False] * 3
-        engine.remember(3)
+        engine.remember(3 * (len(turns[0]) + 4))
         assert reused() == [True] * 3
 
 

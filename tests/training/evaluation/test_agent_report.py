@@ -193,6 +193,12 @@ def test_finished_evaluations_of_other_seeds_are_counted_in(tmp_path: Path) -> N
     assert agent_report.pooled(tmp_path, SETTINGS) == (plays, adapters)
     with pytest.raises(ValueError, match="max_steps 50, not 25"):
         agent_report.pooled(tmp_path, SETTINGS.model_copy(update={"max_steps": 25}))
+    file = tmp_path / "results.json"
+    whole = file.read_text()
+    file.write_text(whole.replace("value 0.25", "value 1"))
+    with pytest.raises(ValueError, match="critic household, value 1,"):
+        agent_report.pooled(tmp_path, SETTINGS)
+    file.write_text(whole)
     with pytest.raises(ValueError, match="training seed 1 too"):
         agent_report.pooled(tmp_path, other)
     with pytest.raises(ValueError, match=r"results.json: not the results of a finished dyna eval agent"):

@@ -76,6 +76,10 @@ def collect(
     from dyna_training.environments.alfworld.game import GameFileError
 
     players = _behaviours(behaviours, mixture, policy)
+    if counterfactuals and not players:
+        raise _usage(
+            "--counterfactuals are tried beside the steps of behaviours; add --mixture or --behaviours"
+        )
     settings = CollectSettings(
         split=_split(split),  # type: ignore[arg-type]  # pydantic checks it
         out=out,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dyna_graph.config import DynaConfig
 from dyna_graph.models import find_adapter, parse_model
+from dyna_training.evaluation.critic_names import described
 from dyna_training.evaluation.examinees import file_digest
 
 EVALUATION = ("adapters", "evaluation.json")
@@ -166,21 +167,10 @@ def differences(evaluation: Evaluation, config: DynaConfig, split: str) -> list[
         if config.model.temperature is None
         else f"{config.model.temperature:g}",
         "horizon": str(config.simulate.horizon),
-        "critic": critic_of(config),
+        "critic": "; ".join(map(described, config.critic)),
     }
     there = {"games of": evaluation.split, **_played(evaluation)}
     return [f"{key} {here[key]} instead of {there[key]}" for key in here if here[key] != there[key]]
-
-
-def critic_of(config: DynaConfig) -> str:
-    """Name the critics, and say whether they veto."""
-    names = [
-        f"{c.critic}, {'vetoes' if reject else 'nothing vetoed'}"
-        if (reject := getattr(c, "reject", None)) is not None
-        else c.critic
-        for c in config.critic
-    ]
-    return "; ".join(names)
 
 
 def _played(evaluation: Evaluation) -> dict[str, str]:

@@ -23,6 +23,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from pydantic import BaseModel, ConfigDict, Field
 
 from dyna_graph.agent import DynaGraph, create_dyna_agent
+from dyna_graph.config import HouseholdCriticSettings
 from dyna_nodes.codec.policy import POLICY_PROMPT
 from dyna_nodes.critics import HouseholdCritic, RuleCritic, ValueCritic
 from dyna_nodes.events import CritiqueEvent, ObserveEvent, SimulateEvent
@@ -33,6 +34,7 @@ from dyna_nodes.world_models import ShuffledWorldModel, TrainedWorldModel
 from dyna_training.environments.alfworld.splits import Split, games
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
 from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCritic, RandomCritic
+from dyna_training.evaluation.critic_names import WEIGHTS, described
 from dyna_training.evaluation.examinees import file_digest
 from dyna_training.evaluation.world_model import Progress, no_progress
 from dyna_training.tools import EnvironmentTool, environment_tools, task_message
@@ -66,8 +68,12 @@ RANKED: tuple[ArmName, ...] = ("shuffled", "trained", "oracle")
 """Arms whose candidates the household critic ranks."""
 RULES: Final = 3
 """Version of what `build` makes of the arms; whoever changes a control raises it, and old games do not count."""
-CRITIC: Final = "household, value 0.25, agreement 0.2, log-probability 0.05, nothing vetoed"
-"""What ranks the imagined outcomes in the arms that have some; whoever changes the critic changes its name, too."""
+TOKENS_PER_GAME: Final = 2_500
+"""Tokens of a game of 50 steps, for room in the store of prefixes."""
+RANKING: Final = HouseholdCriticSettings(critic="household", reject=())
+"""Ranks the imagined outcomes in the arms that have some. Nothing is rejected: the best of the k candidates runs."""
+CRITIC: Final = described(RANKING)
+"""Its name with its weights, in keys and records."""
 logger = logging.getLogger(__name__)
 
 
@@ -172,8 +178,7 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
         )
         return TrainedWorldModel(model.load(), str(settings.world_model.expanduser()), **options)
 
-    # Nothing is rejected in any arm: every arm ranks the same k candidates and the best of them runs.
-    ranking = HouseholdCritic(reject=())
+    ranking = HouseholdCritic(**RANKING.model_dump(include=set(WEIGHTS)), reject=RANKING.reject)
     makers: dict[ArmName, Callable[[], Arm]] = {
         "greedy": lambda: Arm(1, 0.0, None, None),
         "log-probability": lambda: Arm(k, warm, None, LogProbabilityCritic()),
@@ -200,7 +205,8 @@ def policy(settings: AgentEvaluation, arm: Arm) -> BaseChatModel:
         seed=settings.seed,
         logprobs=True,
     )
-    model.load().remember(2 * settings.concurrency)  # the policy's and the world model's side of every game
+    # The policy's and the world model's side of every game.
+    model.load().remember(2 * settings.concurrency * TOKENS_PER_GAME)
     return model
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.evaluation.agent import ARMS, AgentEvaluation, GameOutcome, read_outcomes
+from dyna_training.evaluation.agent import ARMS, CRITIC, AgentEvaluation, GameOutcome, read_outcomes
 from dyna_training.evaluation.agent_figures import EQUAL, points
 from dyna_training.evaluation.agent_plots import plot_success, plot_tokens
 
 OUTCOMES: Final = "outcomes.jsonl"
 """The plays that the figures are made from, in the folder of the results; ``games.jsonl`` also has older ones."""
-SAME: Final = ("split", "candidates", "temperature", "horizon", "max_steps")
-"""Settings that evaluations with other training seeds must share to be counted together."""
+SAME: Final = ("split", "candidates", "temperature", "horizon", "max_steps", "critic")
+"""What evaluations with other training seeds must share to be counted together."""
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -167,8 +167,9 @@ def pooled(folder: Path, settings: AgentEvaluation) -> tuple[list[GameOutcome], 
         raise ValueError(
             f"{file}: not the results of a finished dyna eval agent ({error}); run it there first"
         ) from error
+    here = {**{key: getattr(settings, key) for key in SAME if key != "critic"}, "critic": CRITIC}
     for key, value in there.items():
-        if value != (own := getattr(settings, key)):
+        if value != (own := here[key]):
             raise ValueError(
                 f"{folder} was played with {key} {value}, not {own}; such plays cannot be pooled"
             )
@@ -187,7 +188,7 @@ def record(results: Mapping[str, Any], file: Path, command: str) -> None:
         file: Where to; for the shipped adapters ``evaluation.json`` beside their folders.
         command: A command line that does not depend on this machine.
     """
-    keys = ("verdicts", "command", "games", *SAME, "critic", "training_seeds", "adapters", "hardware", "arms")
+    keys = ("verdicts", "command", "games", *SAME, "training_seeds", "adapters", "hardware", "arms")
     kept = {key: results[key] for key in (*keys, "trained_minus")} | {"command": command}
     kept["arms"] = {
         name: {key: value for key, value in figures.items() if key != "solved_at"}

@@ -31,7 +31,10 @@ def examples(
         hidden = trajectory.hidden_state is not None and rng.random() < settings.privileged
         context: Context = "privileged" if hidden else "agent"
         others = [
-            (i, n) for i, t in enumerate(trajectory.transitions) for n, _ in enumerate(t.counterfactuals)
+            (i, n)
+            for i, t in enumerate(trajectory.transitions)
+            for n, other in enumerate(t.counterfactuals)
+            if "return_to_go" in other.labels
         ]
         others = rng.sample(others, min(settings.counterfactuals, len(others)))
         labelled = [i for i, t in enumerate(trajectory.transitions) if "return_to_go" in t.labels]
