@@ -205,8 +205,8 @@ def test_counterfactuals_are_branches_with_an_answer_and_its_return(world: World
     steps[1] = steps[1].model_copy(update={"counterfactuals": (other,)})
     trajectory = plain.model_copy(update={"transitions": tuple(steps)})
     bare = other.model_copy(update={"labels": {}})
-    for number in (other, bare):
-        steps[1] = steps[1].model_copy(update={"counterfactuals": (number,)})
+    for tried in (other, bare):
+        steps[1] = steps[1].model_copy(update={"counterfactuals": (tried,)})
         recorded = plain.model_copy(update={"transitions": tuple(steps)})
         assert world.example(recorded) == world.example(plain), "recorded, but not asked for"
     with pytest.raises(KeyError):

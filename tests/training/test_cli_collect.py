@@ -8,9 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from typer.testing import CliRunner
 from dyna_graph import cli
 from dyna_nodes.experience import Problem, iter_trajectory_file
 from dyna_training.data import read_trajectories
+from tests.training.processes import end, wait_for
 
 
 def dyna(*arguments: str) -> tuple[int, str, str]:
@@ -54,16 +53,7 @@ def start() -> Iterator[Start]:
         return process
 
     yield started
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    end(processes)
 
 
 def lines(out: Path) -> int:

@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from dyna_training.recipes import RECIPES, settings_of
 from dyna_training.recipes.files import find_recipe, read_settings, shipped_recipes, show_settings
 from dyna_training.recipes.loss import losses
 from dyna_training.rollouts import play
+from tests.training.processes import end, wait_for
 
 
 def dyna(*arguments: str) -> tuple[int, str, str]:
@@ -165,19 +164,6 @@ def start() -> Iterator[Start]:
 
     yield started
     end(processes)
-
-
-def end(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
 
 
 def first_checkpoint(out: Path) -> Callable[[], object]:

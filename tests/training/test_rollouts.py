@@ -144,7 +144,7 @@ def test_who_goes_astray_does_almost_the_right_task_and_comes_back(games: list[G
 
 
 def test_who_goes_astray_does_not_look_around_for_ever(games: list[Game]) -> None:
-    """The wrong object lies where it would be brought to: there is nothing to fetch and nothing to wait for."""
+    """Of the wrong object there is none: an expert that has searched everything for it only looks around."""
     env = AlfworldEnv(games=[games[0]])
     observation, info = env.reset()
     expert = SearchingExpert(info["task"], observation)

@@ -47,7 +47,7 @@ def blockwise_attention(
     query = (query * scale).view(batch, key.shape[1], groups, length, width)
     if attention_mask is None:
         attention_mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=query.device).tril()
-    # Adding is several times faster than masked_fill, forward and backward.
+    # An addition needs no work in the backward pass; masked_fill masks once more there.
     bias = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill_(~attention_mask, float("-inf"))
     bias = bias[:, :, None]
     outputs = []

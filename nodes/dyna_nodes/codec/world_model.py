@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 
 from dyna_nodes.codec.chat import ChatCodec
 from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
+from dyna_nodes.scoring import solved
 
 Context = Literal["agent", "privileged"]
 
@@ -170,7 +171,7 @@ class WorldModelCodec:
         return Example(row.ids, row.labels, row.positions, row.branch)
 
     def _answer(self, outcome: Transition | Counterfactual) -> list[int]:
-        return self.answer(outcome.observation, bool(outcome.done and (outcome.reward or 0) > 0))
+        return self.answer(outcome.observation, solved(outcome.reward, outcome.done) is True)
 
 
 class _Row:
@@ -201,7 +202,9 @@ class _Row:
 
     def hang(self, value: float, question: Sequence[int] = ()) -> None:
         """Hang a return branch on the tip of the trunk, after ``question``; only the digit is a target."""
-        self._hang([*question, *self.codec.return_suffix])
+        self._branches += 1
+        for offset, token in enumerate([*question, *self.codec.return_suffix]):
+            self._append(token, self._trunk + offset, self._branches)
         self.labels[-1] = self.codec.level_ids[return_level(value)]
 
     def hang_answer(self, question: Sequence[int], answer: Sequence[int], value: float) -> None:
@@ -210,11 +213,6 @@ class _Row:
         # The end of the answer is a target but is not read: at inference the return is read off before it.
         self.hang(value, [*question, *answer[:-1]])
         self.labels[first : first + len(answer)] = answer
-
-    def _hang(self, ids: Sequence[int]) -> None:
-        self._branches += 1
-        for offset, token in enumerate(ids):
-            self._append(token, self._trunk + offset, self._branches)
 
     def _append(self, token: int, position: int, branch: int) -> None:
         self.ids.append(token)

@@ -52,15 +52,7 @@ ArmName = Literal[
     "oracle",
 ]
 ARMS: tuple[ArmName, ...] = get_args(ArmName)
-CONTROLS: tuple[ArmName, ...] = (
-    "greedy",
-    "log-probability",
-    "majority",
-    "random",
-    "rules",
-    "shuffled",
-    "blind-value",
-)
+CONTROLS = tuple(arm for arm in ARMS if arm not in ("trained", "oracle"))
 """What the trained world model has to beat; the oracle is a bound, not a control."""
 TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
