@@ -90,7 +90,7 @@ def test_the_hidden_state_tells_what_is_where(small: Game) -> None:
     env.step("go to desk 1")
     env.step("take mug 2 from desk 1")
     assert env.hidden_state().splitlines() == [
-        "at: desk 1, shelf 1",
+        "at: desk 1, and shelf 1",
         "desk 1: knife 1",
         "drawer 2 (closed): desklamp 1, mug 1",
         "drawer 1 (closed): knife 1",
@@ -100,8 +100,8 @@ def test_the_hidden_state_tells_what_is_where(small: Game) -> None:
         "holding: mug 2",
         "cool: lettuce 1",
         "inside mug 2: pen 1",
-        "together: desk 1, shelf 1",
-        "together: drawer 2, drawer 1",
+        "together: desk 1, and shelf 1",
+        "together: drawer 2, and drawer 1",
     ]
 
 

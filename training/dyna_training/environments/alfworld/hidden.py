@@ -3,12 +3,15 @@
 One line per receptacle, then what is held and what was done to things, for example::
 
     at: fridge 1
-    cabinet 2 (closed): cup 1, plate 3
+    cabinet 2 (closed): cup 1, plate 3, and saltshaker 2
     fridge 1 (open): apple 1
     desk 1: nothing
     holding: mug 1
     clean: mug 1
-    together: drawer 2, drawer 1
+    together: drawer 2, and drawer 1
+
+Lists run as in the observations, with ``and`` before the last thing. Without it a reader has to look two things ahead
+to know whether an ``and`` is due, and a small world model that copies a list gets just that wrong.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ def hidden_state(state: State) -> str:
     game = state.game
 
     def named(things: Iterable[str]) -> str:
-        return ", ".join(game.names[thing] for thing in sorted(things)) or "nothing"
+        names = [game.names[thing] for thing in sorted(things)]
+        if len(names) > 1:
+            names[-1] = f"and {names[-1]}"
+        return ", ".join(names) or "nothing"
 
     here = game.receptacles_at.get(state.location)
     lines = [f"at: {named(here)}" if here else "at: middle of the room"]
