@@ -47,9 +47,8 @@ types: $(STAMP)
 
 equality: $(STAMP) ## compare the ALFWorld engine with the alfworld package (slow; installs it in .venv-engines)
 	$(PYTHON) -m venv .venv-engines
-	.venv-engines/bin/python -m pip install --quiet -c constraints.txt torch
 	.venv-engines/bin/python -m pip install --quiet alfworld==0.4.2 textworld==1.7.0
-	$(BIN)/python -m dyna_training.environments.alfworld.equality --games 200 --steps 40 --seed 0 --python .venv-engines/bin/python
+	$(BIN)/python -m dyna_training.environments.alfworld.equality --games 200 --steps 60 --seed 0 --python .venv-engines/bin/python
 
 bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/overhead.py
