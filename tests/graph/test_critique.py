@@ -1,18 +1,16 @@
-"""Verdicts: partial rejection, changes, revisions, failures, modes, and answers to every call."""
+"""Verdicts: partial rejection, changes, revisions, modes, and answers to every call."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 
 from dyna_graph.agent import create_dyna_agent
-from dyna_nodes.critics import OutcomeCritic
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.nouns import Action, Decision, Prediction, Query, Verdict
+from dyna_nodes.nouns import Action, Decision, Prediction, Verdict
 from dyna_nodes.testing import (
     SamplingChatModel,
     ScriptedChatModel,
@@ -21,71 +19,12 @@ from dyna_nodes.testing import (
     call,
     calls,
 )
-
-DONE: list[str] = []
+from tests.graph.judged import DONE, agent_with, answered_in_order, contents, look, no_bad, seeing
 
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
     DONE.clear()
-
-
-@tool
-def look(where: str) -> str:
-    """Look somewhere."""
-    DONE.append(where)
-    return f"You see {where}."
-
-
-@tool
-def touch(what: str) -> str:
-    """Touch something."""
-    DONE.append(f"touch {what}")
-    return f"You touch {what}."
-
-
-def seeing(query: Query) -> str:
-    return f"You see {query.action.arguments.get('where')}."
-
-
-def no_bad(history: Any, simulation: Any) -> Verdict:
-    arguments = simulation.action.arguments.values()
-    bad = any("bad" in str(a) for a in arguments)
-    if bad:
-        return Verdict(
-            decision=Decision.REJECT, reason="it is bad", hint=f"Not {simulation.action.text}.", score=0.0
-        )
-    return Verdict(decision=Decision.APPROVE, score=1.0)
-
-
-def agent_with(script: Any, rule: Any = no_bad, kind: Any = ScriptedChatModel, **options: Any) -> Any:
-    model = kind(script=script)
-    options.setdefault("world_model", ScriptedWorldModel(seeing))
-    critic = ScriptedCritic(rule)
-    agent = create_dyna_agent(model, [look, touch], critic=critic, **options)
-    agent.model, agent.critic = model, critic
-    return agent
-
-
-def answered_in_order(messages: list[Any]) -> bool:
-    """Check the rule of every provider: each call is answered once, in order, right after its message."""
-    index = 0
-    while index < len(messages):
-        message = messages[index]
-        index += 1
-        if isinstance(message, AIMessage):
-            ids = [c["id"] for c in (*message.tool_calls, *message.invalid_tool_calls)]
-            following = messages[index : index + len(ids)]
-            if [getattr(m, "tool_call_id", None) for m in following] != ids:
-                return False
-            index += len(ids)
-        elif isinstance(message, ToolMessage):
-            return False
-    return True
-
-
-def contents(result: dict[str, Any], kind: str = "tool") -> list[str]:
-    return [m.content for m in result["messages"] if m.type == kind]
 
 
 def test_a_rejected_call_is_answered_with_the_hint(drive: Any) -> None:
@@ -299,122 +238,6 @@ def test_a_conversation_goes_on_after_an_end(drive: Any, thread: Any) -> None:
     result = drive(agent, "Two.", thread)
     assert result["ended"]["kind"] == "answer"
     assert answered_in_order(agent.model.prompts[-1])
-
-
-FAILURES: dict[str, Any] = {
-    "raises": RuntimeError("cable pulled"),
-    "answers nothing": None,
-    "answers something else": 42,
-}
-
-
-@pytest.mark.parametrize("failure", list(FAILURES.values()), ids=list(FAILURES))
-@pytest.mark.parametrize("on_failure", ["block", "allow"])
-def test_a_broken_critic_is_handled_by_policy(drive: Any, failure: Any, on_failure: Any) -> None:
-    agent = agent_with([call("look", where="a"), "Done."], lambda h, s: failure, on_failure=on_failure)
-    events = drive.stream(agent, stream_mode="custom")
-    (verdict,) = events[1].verdicts.values()
-    assert verdict.failed
-    assert ("a" in DONE) == (on_failure == "allow")
-
-
-def test_a_critic_with_too_few_verdicts_has_failed(drive: Any) -> None:
-    class Short(ScriptedCritic):
-        def judge(self, history: Any, simulations: Any) -> list[Verdict]:
-            return []
-
-    agent = create_dyna_agent(
-        ScriptedChatModel(script=[call("look", where="a"), "Done."]), [look], critic=Short(no_bad)
-    )
-    result = drive(agent)
-    assert "answered 1 simulations with 0 verdicts" in contents(result)[0]
-    assert DONE == []
-
-
-def test_a_slow_critic_has_failed(drive: Any) -> None:
-    class Slow(ScriptedCritic):
-        def judge(self, history: Any, simulations: Any) -> Any:
-            time.sleep(1)
-            return super().judge(history, simulations)
-
-        async def ajudge(self, history: Any, simulations: Any) -> Any:
-            import asyncio
-
-            await asyncio.sleep(1)
-            return super().judge(history, simulations)
-
-    agent = create_dyna_agent(
-        ScriptedChatModel(script=[call("look", where="a"), "Done."]),
-        [look],
-        critic=Slow(no_bad),
-        critic_timeout=0.05,
-    )
-    assert "no answer within 0.05 s" in contents(drive(agent))[0]
-    assert DONE == []
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        (ScriptedWorldModel(lambda q: RuntimeError("weights are gone")), "weights are gone"),
-        (ScriptedWorldModel(lambda q: 3.14), "expected a Prediction, got float"),
-        (ScriptedWorldModel({}), "no prediction"),
-    ],
-    ids=["raises", "nonsense", "declines"],
-)
-@pytest.mark.parametrize("on_failure", ["block", "allow"])
-def test_a_broken_world_model_that_the_critic_needs_is_handled_by_policy(
-    drive: Any, model: Any, expected: str, on_failure: Any
-) -> None:
-    agent = create_dyna_agent(
-        ScriptedChatModel(script=[call("look", where="a"), "Done."]),
-        [look],
-        world_model=model,
-        critic=OutcomeCritic(),
-        on_failure=on_failure,
-    )
-    events = drive.stream(agent, stream_mode="custom")
-    assert expected in (events[0].simulations[0].prediction.error or "")
-    (verdict,) = events[1].verdicts.values()
-    assert verdict.failed
-    assert ("a" in DONE) == (on_failure == "allow")
-
-
-def test_a_slow_world_model_has_failed(drive: Any) -> None:
-    class Slow(ScriptedWorldModel):
-        def predict(self, queries: Any) -> Any:
-            time.sleep(1)
-            return super().predict(queries)
-
-        async def apredict(self, queries: Any) -> Any:
-            import asyncio
-
-            await asyncio.sleep(1)
-            return super().predict(queries)
-
-    agent = create_dyna_agent(
-        ScriptedChatModel(script=[call("look", where="a"), "Done."]),
-        [look],
-        world_model=Slow(seeing),
-        world_model_timeout=0.05,
-    )
-    events = drive.stream(agent, stream_mode="custom")
-    assert "no answer within 0.05 s" in events[0].simulations[0].prediction.error
-    assert DONE == ["a"], "without a critic nobody needs the prediction"
-
-
-def test_a_world_model_with_too_few_answers_has_failed(drive: Any) -> None:
-    class Short(ScriptedWorldModel):
-        def predict(self, queries: Any) -> Any:
-            return []
-
-    events = drive.stream(
-        create_dyna_agent(
-            ScriptedChatModel(script=[call("look", where="a"), "Done."]), [look], world_model=Short(seeing)
-        ),
-        stream_mode="custom",
-    )
-    assert events[0].simulations[0].prediction.error == "the world model answered 1 queries with 0 answers"
 
 
 def test_shadow_records_and_never_blocks(drive: Any, tmp_path: Any) -> None:
