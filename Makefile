@@ -65,6 +65,11 @@ adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs AL
 	$(BIN)/dyna collect --split train --games 150 --skip 2000 --behaviours clumsy --counterfactuals 2 --seed 0 --out data/forks-clumsy --workers 2
 	$(BIN)/dyna collect --split generated --games 40 --skip 500 --counterfactuals 2 --seed 0 --out data/forks-generated --workers 2
 	$(BIN)/dyna train world-model --config alfworld-world-model-3
+	$(BIN)/dyna collect --split train --games 220 --skip 2150 --counterfactuals 2 --seed 0 --out data/last-mixture --workers 2
+	$(BIN)/dyna collect --split train --games 180 --skip 2450 --behaviours astray --counterfactuals 2 --seed 0 --out data/last-astray --workers 2
+	$(BIN)/dyna collect --split generated --games 40 --skip 600 --counterfactuals 2 --seed 0 --out data/last-generated --workers 2
+	$(BIN)/dyna collect --split generated --games 60 --skip 700 --behaviours astray --counterfactuals 2 --seed 0 --out data/last-generated-astray --workers 2
+	$(BIN)/dyna train world-model --config alfworld-world-model-4
 	$(BIN)/dyna collect --split train --games 380 --skip 380 --behaviours noisy --seed 0 --out data/policy --workers 2
 	$(BIN)/dyna train policy --config alfworld-policy
 	$(BIN)/dyna collect --split train --games 300 --skip 1100 --behaviours noisy --seed 0 --out data/policy-noisy --workers 2
