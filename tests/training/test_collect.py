@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dyna_nodes.experience import iter_trajectory_file
 from dyna_nodes.nouns import Trajectory
+from dyna_nodes.testing import ScriptedChatModel, call
 from dyna_training.behaviours import INVALID_RATE, MIXTURE, mixture, mixture_digest
 from dyna_training.collect import CollectError, CollectSettings, collect, plan
 from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld import GameFileError
 from dyna_training.environments.alfworld.generator import generate, write
-from dyna_training.recording import Episode, Recorder, game_key, record_of
+from dyna_training.recording import Episode, ModelPlayer, Recorder, game_key, record_of
 from dyna_training.rollouts import play
+from dyna_training.tools import environment_tools
 from dyna_training.workers import TaskError
 from tests.data import alfworld_data
 
@@ -204,6 +209,25 @@ def test_a_manifest_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None
     (out / ".manifest.json.partial").rmdir()
     assert collect(wanted)["complete"]
     assert len(list(read_trajectories([out]))) == 1
+
+
+def test_a_recorder_plays_several_episodes_of_a_model_at_a_time(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    class Meeting(ScriptedChatModel):
+        def _generate(self, *args: Any, **kwargs: Any) -> Any:
+            both.wait()  # broken unless the other episode asks at the same time
+            return super()._generate(*args, **kwargs)
+
+    recorder = Recorder(0, settings(tmp_path, max_steps=3).model_dump(mode="json"))
+    [act] = environment_tools("dyna/ALFWorld-v0", max_steps=3)
+    recorder.player = ModelPlayer("a model", Meeting(script=lambda _: call("act", command="look")), act, 3)
+    episodes = [Episode(f"generated:{seed}", "a model", 0) for seed in (5, 6)]
+    with ThreadPoolExecutor(2) as threads:
+        records = list(threads.map(recorder, episodes))
+    assert [r.key for r in records] == [e.key for e in episodes]
+    recorded = {t.id: [s.action.text for s in t.transitions] for t in read_trajectories([tmp_path])}
+    assert list(recorded.values()) == [["look"] * 3] * 2
 
 
 def test_recorder_and_keys(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,36 @@ def test_what_ends_everything_and_what_cannot_start(tmp_path: Path) -> None:
     with pytest.raises(WorkersFailed, match="OSError: no such disk"):
         list(run_tasks([[]] * 7 + [["do x"]], prepare, (str(tmp_path),)))
     assert list(run_tasks([[], []], prepare, (str(tmp_path),))) == []
+
+
+def meet(number: int, folder: str) -> Callable[[str], str]:
+    """Workers whose tasks wait for each other, and die when told to."""
+    barrier = threading.Barrier(3, timeout=20)
+
+    def handle(task: str) -> str:
+        attempts = Path(folder, f"{task}.attempts")
+        again = attempts.exists()
+        attempts.touch()
+        if not again:
+            barrier.wait()
+        if task == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if task in ("a", "b"):
+            time.sleep(0.5 if again else 60)  # alive when a process dies beside it
+        return task
+
+    return handle
+
+
+def test_several_tasks_at_a_time_and_each_alone_after_a_crash(tmp_path: Path) -> None:
+    reports = told_plain(run_tasks([["x", "y", "z"]], meet, (str(tmp_path),), width=3))
+    assert reports == {"x": ["done"], "y": ["done"], "z": ["done"]}, "they could only meet side by side"
+    reports = told_plain(run_tasks([["a", "die", "b"]], meet, (str(tmp_path),), width=3))
+    assert reports == {"a": ["crashed", "done"], "die": ["crashed", "failed"], "b": ["crashed", "done"]}
+
+
+def told_plain(reports: Iterable[Report[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        found.setdefault(report.task, []).append(report.kind)
+    return found

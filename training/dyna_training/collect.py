@@ -62,6 +62,7 @@ class CollectSettings(BaseModel):
         max_steps: Longest episode.
         counterfactuals: How many other commands are tried in forks before each step of a behaviour.
         workers: How many processes.
+        concurrency: Episodes that the policy plays at a time in each process, in one batch where it is local.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,6 +80,7 @@ class CollectSettings(BaseModel):
     max_steps: int = Field(50, ge=1)
     counterfactuals: int = Field(0, ge=0)
     workers: int = Field(1, ge=1)
+    concurrency: int = Field(8, ge=1)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that all episodes of a collection have in common."""
@@ -277,6 +279,7 @@ def collect(
         _shared_out(episodes, collection, settings.workers),
         Recorder,
         (settings.model_dump(mode="json"),),
+        width=settings.concurrency if settings.policy else 1,
         finished=collection.finished,
     )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dyna_training.tools import EnvironmentTool
 
 GENERATED: Final = "generated:"
+TOKENS_PER_EPISODE: Final = 2_500
+"""Tokens of an episode of 50 steps, for room in a local model's store of prefixes."""
 PROMPT: Final = (
     "Solve the household task with the tool `act`, one command at a time. Before each call, think in one "
     "sentence. "
@@ -85,7 +88,7 @@ def record_of(line: bytes) -> Record | None:
 
 
 class Recorder:
-    """Plays episodes and appends them to a file of its own.
+    """Plays episodes, several at a time if it is called so, and appends them to a file of its own.
 
     Args:
         number: Number of the process.
@@ -99,6 +102,7 @@ class Recorder:
         self.settings = settings
         self.folder = Path(settings["out"])
         self.player: ModelPlayer | None = None
+        self._lock = threading.Lock()
         try:
             self.writer = TrajectoryWriter(self.folder / f"worker-{number}.jsonl")
         except ExperienceError as error:
@@ -111,7 +115,8 @@ class Recorder:
         except GameFileError as error:
             raise TaskError(str(error)) from error
         try:
-            self.writer.append(trajectory)
+            with self._lock:
+                self.writer.append(trajectory)
         except ExperienceError as error:
             raise WorkersFailed(str(error)) from error
         key = game_key(trajectory.provenance.environment.partition(":")[2])
@@ -130,8 +135,9 @@ class Recorder:
                 max_steps=max_steps,
                 counterfactuals=others,
             )
-        if self.player is None:
-            self.player = ModelPlayer.from_settings(self.settings)
+        with self._lock:
+            if self.player is None:
+                self.player = ModelPlayer.from_settings(self.settings)
         return self.player.play(self._game_file(episode.game), seed=episode.seed, split=split)
 
     def _game(self, game: str) -> GameLike:
@@ -184,6 +190,7 @@ class ModelPlayer:
         """
         from dyna_graph.errors import DynaError
         from dyna_graph.models import resolve_model
+        from dyna_nodes.local import LocalChatModel
         from dyna_training.tools import environment_tools
 
         name, max_steps = settings["policy"], settings["max_steps"]
@@ -192,6 +199,8 @@ class ModelPlayer:
             model = resolve_model(name, **options)
         except DynaError as error:
             raise WorkersFailed(str(error)) from error
+        if isinstance(model, LocalChatModel):
+            model.load().remember(settings["concurrency"] * TOKENS_PER_EPISODE)
         [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
         return cls(name, model, tool, max_steps, settings["system_prompt"] or default_prompt(name))
 

@@ -1,13 +1,14 @@
 """Spawned worker processes for long lists of small tasks: crashes are survived, Ctrl-C loses nothing.
 
-Each worker gets every n-th task, so that what it writes depends on the tasks and the number of workers alone.
-A worker that dies is started again; the task it died in is tried once more and then reported. Processes are
-spawned, never forked: a fork of a process with threads (a model's, a progress bar's) deadlocks sooner or
-later.
+What a worker writes depends on its tasks alone, as long as it does one at a time; several at a time (`width`)
+are for tasks that wait, such as those of a model that answers many in one batch. A worker that dies is started
+again; the tasks it died in are tried once more, one at a time, and then reported. Processes are spawned, never
+forked: a fork of a process with threads (a model's, a progress bar's) deadlocks sooner or later.
 """
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import signal
 import sys
@@ -15,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -49,24 +51,43 @@ class Report(NamedTuple, Generic[T]):
     reason: str = ""
 
 
+class _Job(Generic[T]):
+    """A task, and how many processes died while they were at it."""
+
+    def __init__(self, task: T) -> None:
+        self.task = task
+        self.deaths = 0
+
+
 class _Worker(Generic[T]):
     """One process with the tasks that are left for it."""
 
-    def __init__(self, number: int, tasks: Sequence[T], prepare: Callable[..., Any], arguments: Any) -> None:
+    def __init__(
+        self, number: int, tasks: Sequence[T], width: int, prepare: Callable[..., Any], arguments: Any
+    ) -> None:
         self.number = number
-        self.tasks = deque(tasks)
-        self.attempts = 0
+        self.waiting = deque(_Job(task) for task in tasks)
+        self.running: dict[int, _Job[T]] = {}
+        self._width = width
+        self._numbers = itertools.count()
         self._prepare = prepare
         self._arguments = arguments
         self.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether any task is left."""
+        return bool(self.waiting or self.running)
+
     def start(self) -> None:
-        """Start the process and give it the first task."""
+        """Start the process and give it the first tasks."""
         self.ready = False
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=serve, args=(theirs, self._prepare, self.number, self._arguments), daemon=True
+            target=serve,
+            args=(theirs, self._prepare, self.number, self._arguments, self._width),
+            daemon=True,
         )
         with _ignoring_interrupts():  # inherited: Ctrl-C goes to the whole group, and the parent decides
             self.process.start()
@@ -74,10 +95,16 @@ class _Worker(Generic[T]):
         self.give()
 
     def give(self) -> None:
-        """Send the next task; without one, the process ends."""
-        self.attempts += 1
-        with suppress(BrokenPipeError, ConnectionResetError):  # its death is found out when it is read from
-            self.connection.send(self.tasks[0] if self.tasks else None)
+        """Send as many tasks as the process does at a time; one that a process died in has it to itself."""
+        while self.waiting and len(self.running) < self._width:
+            if self.running and any(job.deaths for job in (self.waiting[0], *self.running.values())):
+                return
+            job, number = self.waiting.popleft(), next(self._numbers)
+            self.running[number] = job
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # its death is found out when it is read from
+                self.connection.send((number, job.task))
 
     def stop(self, deadline: float) -> None:
         """Let the process finish its task until ``deadline``, then end it."""
@@ -95,6 +122,7 @@ def run_tasks(
     prepare: Callable[..., Callable[[T], Any]],
     arguments: tuple[Any, ...],
     *,
+    width: int = 1,
     finished: Callable[[int, T], Any] | None = None,
 ) -> Generator[Report[T], None, None]:
     """Run tasks in spawned processes.
@@ -105,6 +133,7 @@ def run_tasks(
             the handler, which is called with each task. A handler that raises `WorkersFailed` ends
             everything, any other exception fails the task alone.
         arguments: Further arguments of ``prepare``; they are pickled.
+        width: How many tasks a process does at a time, in threads; the handler must bear it.
         finished: Says, after a worker died in a task, whether it had finished it; returns the result, or
             None.
 
@@ -115,7 +144,7 @@ def run_tasks(
     Raises:
         WorkersFailed: A handler said so, or ``prepare`` failed; the message is its own.
     """
-    started = [_Worker(n, own, prepare, arguments) for n, own in enumerate(tasks) if own]
+    started = [_Worker(n, own, width, prepare, arguments) for n, own in enumerate(tasks) if own]
     pool = {worker.connection: worker for worker in started}
     try:
         while pool:
@@ -123,7 +152,7 @@ def run_tasks(
                 assert isinstance(connection, Connection)
                 worker = pool.pop(connection)
                 yield from _receive(worker, finished)
-                if worker.tasks:
+                if worker.busy:
                     pool[worker.connection] = worker
                 else:
                     worker.stop(time.monotonic() + GRACE)
@@ -135,9 +164,8 @@ def run_tasks(
 
 def _receive(worker: _Worker[T], finished: Callable[[int, T], Any] | None) -> Iterator[Report[T]]:
     """Take in one message of a worker, or its death."""
-    task = worker.tasks[0]
     try:
-        kind, value = worker.connection.recv()
+        kind, number, value = worker.connection.recv()
     except (EOFError, ConnectionResetError):
         yield from _bury(worker, finished)
         return
@@ -146,65 +174,77 @@ def _receive(worker: _Worker[T], finished: Callable[[int, T], Any] | None) -> It
     if kind == "ready":
         worker.ready = True
         return
-    worker.tasks.popleft()
-    worker.attempts = 0
+    task = worker.running.pop(number).task
     worker.give()
-    yield _report(task, kind, value)
+    yield Report(task, "done", value) if kind == "done" else Report(task, "failed", reason=value)
 
 
 def _bury(worker: _Worker[T], finished: Callable[[int, T], Any] | None) -> Iterator[Report[T]]:
-    """Find out what became of the task that a worker died in, and start the worker again."""
+    """Find out what became of the tasks that a worker died in, and start the worker again."""
     worker.connection.close()
     worker.process.join()
     code = worker.process.exitcode or 0
     reason = f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
     if not worker.ready:
         raise WorkersFailed(f"a worker died before it was ready: {reason}")
-    task = worker.tasks[0]
-    result = finished(worker.number, task) if finished is not None else None
-    if result is None and worker.attempts < 2:
+    reports: list[Report[T]] = []
+    again: list[_Job[T]] = []
+    for job in worker.running.values():
+        result = finished(worker.number, job.task) if finished is not None else None
+        if result is not None:
+            reports.append(Report(job.task, "done", result))
+        elif job.deaths:
+            reports.append(Report(job.task, "failed", reason=f"{reason}, twice"))
+        else:
+            job.deaths += 1
+            again.append(job)
+            reports.append(Report(job.task, "crashed", reason=reason))
+    worker.running.clear()
+    worker.waiting.extendleft(reversed(again))
+    if worker.waiting:
         worker.start()
-        yield Report(task, "crashed", reason=reason)
-        return
-    worker.tasks.popleft()
-    worker.attempts = 0
-    if worker.tasks:
-        worker.start()
-    if result is not None:
-        yield Report(task, "done", result)
-    else:
-        yield Report(task, "failed", reason=f"{reason}, twice")
-
-
-def _report(task: T, kind: Literal["done", "failed"], value: Any) -> Report[T]:
-    return Report(task, "done", value) if kind == "done" else Report(task, "failed", reason=value)
+    yield from reports
 
 
 def serve(
-    connection: Connection, prepare: Callable[..., Any], number: int, arguments: tuple[Any, ...]
+    connection: Connection,
+    prepare: Callable[..., Any],
+    number: int,
+    arguments: tuple[Any, ...],
+    width: int,
 ) -> None:
     """Handle tasks until None comes or the parent is gone; the body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         handle = prepare(number, *arguments)
     except Exception as error:
-        connection.send(("fatal", _say(error)))
+        connection.send(("fatal", None, _say(error)))
         return
-    connection.send(("ready", None))
-    while True:
+    connection.send(("ready", None, None))
+    sending = threading.Lock()
+
+    def do(id: int, task: Any) -> None:
         try:
-            task = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return
-        if task is None:
-            return
-        try:
-            message = ("done", handle(task))
+            message = ("done", id, handle(task))
         except WorkersFailed as error:
-            message = ("fatal", str(error))
+            message = ("fatal", id, str(error))
         except Exception as error:
-            message = ("failed", _say(error))
-        connection.send(message)
+            message = ("failed", id, _say(error))
+        with (
+            sending,
+            suppress(BrokenPipeError, ConnectionResetError),
+        ):  # the parent is gone, and reads no more
+            connection.send(message)
+
+    with ThreadPoolExecutor(width) as threads:
+        while True:
+            try:
+                asked = connection.recv()
+            except (EOFError, ConnectionResetError):
+                return
+            if asked is None:
+                return
+            threads.submit(do, *asked)
 
 
 def _say(error: Exception) -> str:

@@ -58,6 +58,9 @@ def collect(
         ),
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Episodes that the --policy plays at once in each process.")
+    ] = 8,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
@@ -94,6 +97,7 @@ def collect(
         max_steps=max_steps,
         counterfactuals=counterfactuals,
         workers=workers,
+        concurrency=concurrency,
     )
     with _progress(settings, quiet) as on_progress:
         try:
@@ -203,8 +207,7 @@ def _progress(settings: CollectSettings, quiet: bool) -> Iterator[Callable[[Prog
         seconds = bar.tasks[0].elapsed or 0.0
         rate = ""
         if seconds > 1 and progress.done > begun:
-            rate = f"{(progress.done - begun) / seconds:.1f} episodes/s, {progress.steps / seconds:.0f} "
-            "steps/s, "
+            rate = f"{(progress.done - begun) / seconds:.1f} episodes/s, {progress.steps / seconds:.0f} steps/s, "
             rate += f"{progress.success / progress.done:.0%} solved"
         bar.update(task, completed=progress.done, rate=rate)
         report = progress.report

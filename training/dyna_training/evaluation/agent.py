@@ -37,6 +37,7 @@ from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCrit
 from dyna_training.evaluation.critic_names import WEIGHTS, described
 from dyna_training.evaluation.examinees import file_digest
 from dyna_training.evaluation.world_model import Progress, no_progress
+from dyna_training.recording import TOKENS_PER_EPISODE
 from dyna_training.tools import EnvironmentTool, environment_tools, task_message
 from dyna_training.world_models.environment import EnvironmentWorldModel
 
@@ -60,8 +61,6 @@ RANKED: tuple[ArmName, ...] = ("shuffled", "trained", "oracle")
 """Arms whose candidates the household critic ranks."""
 RULES: Final = 3
 """Version of what `build` makes of the arms; whoever changes a control raises it, and old games do not count."""
-TOKENS_PER_GAME: Final = 2_500
-"""Tokens of a game of 50 steps, for room in the store of prefixes."""
 RANKING: Final = HouseholdCriticSettings(critic="household", reject=())
 """Ranks the imagined outcomes in the arms that have some. Nothing is rejected: the best of the k candidates runs."""
 CRITIC: Final = described(RANKING)
@@ -198,7 +197,7 @@ def policy(settings: AgentEvaluation, arm: Arm) -> BaseChatModel:
         logprobs=True,
     )
     # The policy's and the world model's side of every game.
-    model.load().remember(2 * settings.concurrency * TOKENS_PER_GAME)
+    model.load().remember(2 * settings.concurrency * TOKENS_PER_EPISODE)
     return model
 
 
