@@ -13,8 +13,10 @@ pytest.importorskip("torch")
 from typer.testing import CliRunner
 
 from dyna_graph.cli import app
+from dyna_graph.models import find_adapter
 from dyna_nodes.local.base import load_base, write_fingerprint
 from dyna_nodes.world_models import chat
+from dyna_training.cli.evaluate import _labelled
 from dyna_training.evaluation import baselines, report
 from dyna_training.evaluation.episodes import near_misses
 from dyna_training.evaluation.forcing import ForcingModel
@@ -260,8 +262,8 @@ def test_the_command_and_its_json(households: Path, tiny_base: Path, adapter: Pa
         (["--split", "dev"], "--split"),
         (["--context", "all"], "--contexts"),
         (["--dtype", "int8"], "--dtype"),
-        (["--adapter", "/nowhere"], "no such folder"),
-        (["--base", "/nowhere", "--adapter", "/nowhere"], "no folder /nowhere"),
+        (["--adapter", "/nowhere"], "no such folder; installed are: alfworld-policy, alfworld-world-model"),
+        (["--base", "/nowhere"], "no folder /nowhere"),
         (["--data", "/nowhere"], "no trajectories there"),
         (["--model", "nobody:nothing", "--no-untrained"], "unknown provider"),
     ],
@@ -274,6 +276,14 @@ def test_bad_input_is_explained(
     assert done.exit_code == 1
     assert message in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_adapters_are_named_by_folder_or_by_what_is_shipped(adapter: Path) -> None:
+    shipped = find_adapter("alfworld-world-model")
+    assert _labelled("alfworld-world-model") == ("alfworld-world-model", shipped)
+    assert _labelled("mine=alfworld-world-model") == ("mine", shipped)
+    assert _labelled(f"525k={adapter}") == ("525k", adapter)
+    assert _labelled("bare=") == ("bare", None)
 
 
 def test_games_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure a world model, or an agent with and without one.")
 
 ADAPTER_HELP = (
-    "Adapter to examine, as FOLDER or LABEL=FOLDER; repeat for several; labels that are numbers (525k) make a "
-    "curve. LABEL= alone is the base model's own weights."
+    "Adapter to examine, as FOLDER or LABEL=FOLDER, or with a shipped name for the folder; repeat for several; labels "
+    "that are numbers (525k) make a curve. LABEL= alone is the base model's own weights."
 )
 
 
@@ -137,10 +137,12 @@ def command() -> str:
 
 
 def _labelled(text: str) -> tuple[str, Path | None]:
+    from dyna_graph.models import find_adapter
+
     label, equals, folder = text.partition("=")
     if equals and not folder:
         return label, None
-    path = Path(folder if equals else text).expanduser()
+    path = find_adapter(folder if equals else text)
     if not equals:
         label = path.resolve().name
         label = path.resolve().parent.name if label == "adapter" else label
