@@ -146,7 +146,7 @@ def show(
         raise DynaError(str(error)) from error
     console = Console(highlight=False)
     for number, pair in enumerate(pairs, start=1):
-        console.rule(f"{number}/{len(pairs)}  {pair.group}, step {pair.index + 1}", characters="─")
+        console.rule(f"{number}/{len(pairs)}  {pair.group}, step {pair.step}", characters="─")
         console.print(_side_by_side(pair.before, pair.after, lines))
         console.print(f"> {pair.action}", style="bold", markup=False)
 

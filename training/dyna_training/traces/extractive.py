@@ -49,6 +49,7 @@ class Limits(NamedTuple):
         candidates: Proposals of different actions.
         simulation: Sentences about what the executed action will do.
         connective: Sentences that lead from the candidates to the decision.
+        items: Length of a list up to which it is kept whole when one of its items verifies.
         alike: Share of common words from which on a sentence repeats a kept one, in [0, 1].
     """
 
@@ -56,6 +57,7 @@ class Limits(NamedTuple):
     candidates: int = 5
     simulation: int = 4
     connective: int = 4
+    items: int = 8
     alike: float = 0.75
 
 
@@ -180,7 +182,7 @@ class _Selection:
         scored = []
         for i, m in enumerate(self.marked):
             follows = bool(i) and self.marked[i - 1].executed and bool(ANAPHORA.search(m.text))
-            late = i > decision + 1 or i > decision and not follows
+            late = i > decision + 1 or (i > decision and not follows)
             listing = len(m.named) > MANY
             if i < first or late or m.code or listing or not (m.executed or follows):
                 continue
@@ -230,6 +232,8 @@ class _Selection:
                 break
             if m.code or len(m.named) > MANY or not (m.proposes or m.conditional) or not m.named - proposed:
                 continue
+            if len(m.words) > 2 and m.words <= self.seen:
+                continue  # it quotes the observation
             proposed |= m.named
             if i not in self.kept and not self.repeats(i):
                 self.kept[i] = Part.CANDIDATE
@@ -273,12 +277,29 @@ class _Selection:
             if m.code and i <= decision + 1 and tied:
                 self.kept[i] = Part.CODE
 
+    def keep_whole_observations(self) -> None:
+        """Keep all items of a short list of which one verifies: half an observation would mislead."""
+        for i in [i for i, part in self.kept.items() if part is Part.VERIFICATION and self.item(i)]:
+            first, last = i, i
+            while first and self.item(first - 1):
+                first -= 1
+            while last + 1 < len(self.marked) and self.item(last + 1):
+                last += 1
+            if last - first < self.limits.items:
+                for other in range(first, last + 1):
+                    self.kept.setdefault(other, Part.VERIFICATION)
+
+    def item(self, index: int) -> bool:
+        """Tell whether a sentence is an item of a list."""
+        return self.marked[index].text.startswith(("- ", "* ", "• "))
+
     def keep_lists_with_their_heads(self) -> None:
         """Drop heads whose list is gone, and keep the head of a list that stays."""
         for i in sorted(self.kept, reverse=True):
             head = self.marked[i].text.rstrip("*").endswith(":")
             if head and i + 1 not in self.kept and self.kept[i] is not Part.DECISION:
                 del self.kept[i]
+        self.keep_whole_observations()
         for i in sorted(self.kept):
             above = i - 1
             if above >= 0 and above not in self.kept and self.marked[above].text.rstrip("*").endswith(":"):

@@ -15,14 +15,14 @@ class Pair(NamedTuple):
 
     Attributes:
         group: Environment and outcome, or the file it comes from.
-        index: Place of the step in its trajectory, from 0.
+        step: Number of the step in its trajectory, from 1.
         action: The action that follows.
         before: The full thinking.
         after: The shortened thinking.
     """
 
     group: str
-    index: int
+    step: int
     action: str
     before: str
     after: str
@@ -48,7 +48,7 @@ def drawn_pairs(after: Path, before: Path, n: int, seed: int) -> list[Pair]:
     pairs = [
         Pair(
             new.provenance.environment or new.provenance.thread,
-            index,
+            index + 1,
             step.action.text,
             old.transitions[index].thought,
             step.thought,

@@ -18,11 +18,13 @@ _CANONICAL: Final = {
     **dict.fromkeys(("take", "took", "taken", "grab", "pick", "get", "got"), "take"),
     **dict.fromkeys(("put", "puts", "place", "drop"), "put"),
 }
-STOPWORDS: Final = frozenset(
-    "a an the to of in on at with from into and or but so that this these those it its is are was were be been am i "
-    "i'm i'll i've i'd my me we you your he she they them there here then than as if for by not no do does did have "
-    "has had can could should would will may might must just now one which what where when how all any some".split()
-)
+_STOPWORDS: Final = """
+a an the to of in on at with from into and or but so that this these those it its is are was were be
+been am i i'm i'll i've i'd my me we you your he she they them there here then than as if for by not
+no do does did have has had can could should would will may might must just now one which what where
+when how all any some
+"""
+STOPWORDS: Final = frozenset(_STOPWORDS.split())
 """Words that say nothing about what a sentence is about."""
 
 CONDITIONAL: Final = re.compile(
@@ -35,12 +37,13 @@ OUTCOME: Final = re.compile(
     re.I,
 )
 PROPOSAL: Final = re.compile(
-    r"\b(should|could|can|might|maybe|perhaps|let me|let's|need to|have to|want to|try|option|options|alternatively|"
+    r"\b(should|could|can(?!'t)|might|maybe|perhaps|let me|let's|need to|have to|want to|try|option|options|alternatively|"
     r"consider|next step|next action|first step|plan|possible|choose|instead)\b",
     re.I,
 )
 CHOICE: Final = re.compile(
-    r"\b(so,? (the|i|i'll|my)|the (best|next|first|right|correct|immediate|logical) \w*\s?(action|step|move|choice|course|thing)"
+    r"\b(so,? (the|i|i'll|my)"
+    r"|the (best|next|first|right|correct|immediate|logical) \w*\s?(action|step|move|choice|course|thing)"
     r"|i'll|i will|i should|therefore|decide|go with|the action (is|should)|my next|makes? sense)\b",
     re.I,
 )
