@@ -176,7 +176,7 @@ class _Builder:
             if found.action is not None:
                 calls = (Call("", found.action),)
         turn = _Turn(self.number, thought_text(message.thinking, text), calls, by_text=self.by_text)
-        if not (self.task or self.system):
+        if self.number == 1 and not (self.task or self.system):
             turn.problems.append((Reason.ORDER, "the assistant speaks before there is a task"))
         if not message.closed:
             turn.problems.append(

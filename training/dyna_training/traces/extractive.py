@@ -13,21 +13,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dyna_training.traces.abbreviator import Abbreviation, Turn
+from dyna_training.traces.features import About, marks_of
 from dyna_training.traces.sentences import Sentence, joined, sentences
-from dyna_training.traces.wording import (
-    ANAPHORA,
-    CAUSE,
-    CHOICE,
-    CONDITIONAL,
-    CONTRAST,
-    LOOKING_BACK,
-    OUTCOME,
-    PROPOSAL,
-    action_words,
-    mentions,
-    similarity,
-    stems,
-)
+from dyna_training.traces.wording import ANAPHORA, CAUSE, CHOICE, mentions, similarity
 
 
 class Part(StrEnum):
@@ -66,21 +54,6 @@ MANY = 3
 """A sentence that names more actions than so many is a list of commands or a plan, no candidate of its own."""
 
 
-class _Marked(NamedTuple):
-    """A sentence with its features."""
-
-    text: str
-    code: bool
-    words: frozenset[str]
-    executed: bool
-    named: frozenset[int]
-    proposes: bool
-    looks_back: bool
-    outcome: bool
-    conditional: bool
-    contrast: bool
-
-
 class ExtractiveAbbreviator:
     """Keeps the sentences that belong to the five parts, and removes the others.
 
@@ -117,28 +90,9 @@ class ExtractiveAbbreviator:
 class _Selection:
     def __init__(self, turn: Turn, parts: Sequence[Sentence], limits: Limits) -> None:
         self.limits = limits
-        self.action = action_words(turn.action)
-        self.known = [action_words(a) for a in turn.known_actions]
-        previous = turn.history[-1] if turn.history else None
-        self.previous = action_words(previous.action) if previous else frozenset()
-        self.seen = stems(previous.observation if previous else turn.task)
-        self.marked = [self.mark(s) for s in parts]
+        self.about = About.of(turn)
+        self.marked = [marks_of(sentence, self.about) for sentence in parts]
         self.kept: dict[int, Part] = {}
-
-    def mark(self, sentence: Sentence) -> _Marked:
-        text, words = sentence.text, stems(sentence.text)
-        return _Marked(
-            text=text,
-            code=sentence.code,
-            words=words,
-            executed=mentions(words, self.action),
-            named=frozenset(i for i, known in enumerate(self.known) if mentions(words, known)),
-            proposes=bool(PROPOSAL.search(text)),
-            looks_back=bool(LOOKING_BACK.search(text)),
-            outcome=bool(OUTCOME.search(text)),
-            conditional=bool(CONDITIONAL.search(text)),
-            contrast=bool(CONTRAST.search(text)),
-        )
 
     def run(self) -> dict[int, Part]:
         if not self.marked:
@@ -207,8 +161,8 @@ class _Selection:
         found = []
         for i in region:
             m = self.marked[i]
-            about = len(m.words & self.seen)
-            if not m.code and not m.outcome and (about >= 2 or mentions(m.words, self.previous)):
+            about = len(m.words & self.about.seen)
+            if not m.code and not m.outcome and (about >= 2 or mentions(m.words, self.about.previous)):
                 found.append(i)
         for _ in range(self.limits.verification):
             left = [i for i in found if i not in self.kept and not self.repeats(i)]
@@ -221,7 +175,9 @@ class _Selection:
 
     def _gain(self, index: int, covered: set[str]) -> float:
         m = self.marked[index]
-        return len((m.words & self.seen) - covered) + m.looks_back + mentions(m.words, self.previous)
+        return (
+            len((m.words & self.about.seen) - covered) + m.looks_back + mentions(m.words, self.about.previous)
+        )
 
     def propose(self, decision: int) -> None:
         """Keep the first proposal of each different set of known actions, the executed one included."""
@@ -232,7 +188,7 @@ class _Selection:
                 break
             if m.code or len(m.named) > MANY or not (m.proposes or m.conditional) or not m.named - proposed:
                 continue
-            if len(m.words) > 2 and m.words <= self.seen:
+            if len(m.words) > 2 and m.words <= self.about.seen:
                 continue  # it quotes the observation
             proposed |= m.named
             if i not in self.kept and not self.repeats(i):
@@ -248,7 +204,7 @@ class _Selection:
             m = self.marked[i]
             if i in self.kept or m.code or not (CAUSE.search(m.text) or m.contrast):
                 continue
-            if not (m.named or m.words & self.seen):
+            if not (m.named or m.words & self.about.seen):
                 continue
             near = (i - 1 in self.kept) + (i + 1 in self.kept)
             found.append((near, m.executed, i))
@@ -273,7 +229,7 @@ class _Selection:
 
     def keep_code(self, decision: int) -> None:
         for i, m in enumerate(self.marked):
-            tied = m.words & self.action or i - 1 in self.kept or i + 1 in self.kept
+            tied = m.words & self.about.action or i - 1 in self.kept or i + 1 in self.kept
             if m.code and i <= decision + 1 and tied:
                 self.kept[i] = Part.CODE
 

@@ -65,11 +65,11 @@ def joined(parts: Sequence[Sentence], keep: Collection[int]) -> str:
     """Return the text of the kept sentences; where some are missing, the widest gap among them stays."""
     order = sorted(keep)
     text: list[str] = []
-    for index, following in zip(order, [*order[1:], None], strict=True):
-        text.append(parts[index].text)
-        if following is not None:
-            breaks = max(parts[i].gap.count("\n") for i in range(index, following))
+    for place, index in enumerate(order):
+        if place:
+            breaks = max(parts[i].gap.count("\n") for i in range(order[place - 1], index))
             text.append("\n" * min(breaks, 2) if breaks else " ")
+        text.append(parts[index].text)
     return "".join(text)
 
 

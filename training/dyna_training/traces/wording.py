@@ -37,8 +37,8 @@ OUTCOME: Final = re.compile(
     re.I,
 )
 PROPOSAL: Final = re.compile(
-    r"\b(should|could|can(?!'t)|might|maybe|perhaps|let me|let's|need to|have to|want to|try|option|options|alternatively|"
-    r"consider|next step|next action|first step|plan|possible|choose|instead)\b",
+    r"\b(should|could|can(?!'t)|might|maybe|perhaps|let me|let's|need to|have to|want to|try|options?|"
+    r"alternatively|consider|next step|next action|first step|plan|possible|choose|instead)\b",
     re.I,
 )
 CHOICE: Final = re.compile(
