@@ -234,7 +234,7 @@ def test_commands(data: Path, tmp_path: Path) -> None:
     assert "longer turns" in text
     report = (tmp_path / "short" / "report.md").read_text(encoding="utf-8")
     assert "| all | 6 |" in report
-    assert "* decision: 3" in report
+    assert "| decision | 3 | 100.0% |" in report
     code, _, err = dyna(*arguments)
     assert code == 1
     assert "holds trajectories already" in err

@@ -123,6 +123,7 @@ class Shortener:
         self.keep_under = keep_under
         self.outcomes: list[Outcome] = []
         self.parts: Counter[str] = Counter()
+        self.with_part: Counter[str] = Counter()
 
     def count(self, texts: list[str]) -> list[int]:
         """Return the number of tokens of each text."""
@@ -145,6 +146,7 @@ class Shortener:
                 became = "full" if reason else "shortened"
                 if not reason:
                     self.parts.update(answers[n].parts)
+                    self.with_part.update(answers[n].parts.keys())
             self.outcomes.append(Outcome(trajectory.id, group, became, before[n], after, reason))  # type: ignore[arg-type]
             steps[index] = steps[index].model_copy(update={"thought": text})
         made = {"method": self.abbreviator.name, "keep_under": self.keep_under}
@@ -223,7 +225,10 @@ def abbreviate(
         "settings": settings.model_dump(mode="json"),
         "trajectories": len(seen),
         "figures": figures(shortener.outcomes, seed=settings.seed),
-        "sentences_kept": dict(shortener.parts.most_common()),
+        "parts": {
+            part: {"sentences": count, "turns": shortener.with_part[part]}
+            for part, count in shortener.parts.most_common()
+        },
         "seconds": round(time.time() - started, 1),
         "versions": {"python": platform.python_version(), "dyna-graph": version("dyna-graph")},
         "problems": [str(problem) for problem in problems],

@@ -152,6 +152,8 @@ class _Selection:
             if i in self.kept or self.repeats(i):
                 continue
             self.kept[i] = Part.SIMULATION
+            if ANAPHORA.search(self.marked[i].text) and i:
+                self.kept.setdefault(i - 1, Part.SIMULATION)  # what "that way" refers to
             taken += 1
 
     def verify(self, before: int) -> None:

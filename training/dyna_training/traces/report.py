@@ -123,9 +123,19 @@ def markdown(manifest: dict[str, Any]) -> str:
     ]
     because = found[ALL]["full_because"]
     lines += [f"* {count} turns: {reason}" for reason, count in because.items()] or ["None."]
-    if manifest["sentences_kept"]:
-        lines += ["", "## Sentences kept, by part", ""]
-        lines += [f"* {part}: {count:,}" for part, count in manifest["sentences_kept"].items()]
+    if manifest["parts"]:
+        shortened = found[ALL]["became"]["shortened"]
+        lines += [
+            "",
+            "## What was kept",
+            "",
+            "| part | sentences | shortened turns with it |",
+            "|---|---:|---:|",
+        ]
+        lines += [
+            f"| {part} | {row['sentences']:,} | {row['turns'] / shortened:.1%} |"
+            for part, row in manifest["parts"].items()
+        ]
     if manifest["problems"]:
         lines += ["", "## Problems", "", *(f"* {problem}" for problem in manifest["problems"])]
     return "\n".join(lines) + "\n"
