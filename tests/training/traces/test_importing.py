@@ -11,7 +11,7 @@ from dyna_nodes.codec.policy import policy_example
 from dyna_nodes.nouns import Transition
 from dyna_training.data import read_trajectories
 from dyna_training.traces import importing
-from dyna_training.traces.importing import ImportSettings, import_traces, problems_of
+from dyna_training.traces.importing import ImportSettings, import_traces
 from dyna_training.traces.problems import Fate, Imported, Reason, Reported, TurnsLost
 from tests.training.traces.logs import assistant, call, dyna, episode, jsonl, row, tool, user
 
@@ -45,6 +45,10 @@ def imported(folder: Path, source: Path, *more: str) -> dict:  # type: ignore[ty
         bool(t.labels.get("expert", 1)) for run in read_trajectories([folder]) for t in run.transitions
     )
     return manifest
+
+
+def problems_of(manifest: dict) -> list[Reported]:  # type: ignore[type-arg]
+    return [Reported.model_validate(line) for line in manifest["problems"]]
 
 
 def steps(folder: Path) -> list[Transition]:

@@ -119,9 +119,8 @@ class _Selection:
     def decide(self) -> int:
         """Return the place of the last statement of the executed action."""
         named = [i for i, m in enumerate(self.marked) if m.executed and not m.code]
-        chosen = [i for i in named if CHOICE.search(self.marked[i].text)]
         if named:
-            return max(chosen[-1:] + named[-1:])
+            return named[-1]
         choices = [i for i, m in enumerate(self.marked) if CHOICE.search(m.text)]
         return choices[-1] if choices else len(self.marked) - 1
 

@@ -14,7 +14,7 @@ import platform
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -234,8 +234,3 @@ def _reading(settings: ImportSettings) -> Reading:
     if pattern.groups < 1:
         raise TracesError("--action-pattern needs a group ( ) around the action")
     return Reading(settings.tools, pattern)
-
-
-def problems_of(manifest: dict[str, Any]) -> Sequence[Reported]:
-    """Return the problems that a manifest lists."""
-    return [Reported.model_validate(line) for line in manifest["problems"]]

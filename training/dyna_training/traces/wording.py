@@ -6,7 +6,6 @@ The turns of phrase are English. Thinking in another language shows none of them
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -111,8 +110,3 @@ def mentions(words: frozenset[str], action: frozenset[str]) -> bool:
 def similarity(one: frozenset[str], other: frozenset[str]) -> float:
     """Return the share of common words among all words of two sentences, in [0, 1]."""
     return len(one & other) / len(one | other) if one or other else 1.0
-
-
-def new_words(words: frozenset[str], known: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Return the words that no known sentence has."""
-    return words.difference(*known)
