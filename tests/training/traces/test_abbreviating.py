@@ -84,6 +84,17 @@ def test_the_result_is_a_valid_selection_that_leads_to_the_action() -> None:
     assert sum(made.parts.values()) == len(sentences(short))
 
 
+def test_the_example_of_the_documentation() -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "import-traces.md"
+    thought = (
+        page.read_text(encoding="utf-8").partition("made-up thinking\n\n```text\n")[2].partition("\n```")[0]
+    )
+    turn = TURN._replace(thought=thought, known_actions=ACTIONS[:2])
+    left = set(kept(turn))
+    gone = [s.text for s in sentences(thought) if s.text not in left]
+    assert gone == ["My uncle liked boats.", "My uncle liked boats a lot."]
+
+
 @pytest.mark.parametrize(
     "thought",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -287,3 +288,28 @@ def test_replies_are_taken_apart() -> None:
     assert find_action('<tool_call>{"name": "f", "arguments": {"x": 1}}</tool_call>').action is not None
     assert find_action("<tool_call>{oops}</tool_call>").problem
     assert find_action("nothing here") == (None, "nothing here", "")
+
+
+JUNK: list[Any] = [None, 7, "x", "", [], {}, [7], {"a": 1}, [[]], True, [None, {"role": "assistant"}]]
+
+
+def mutated(value: Any, draw: random.Random) -> Any:
+    """Return a copy in which one node is junk."""
+    if isinstance(value, list | dict) and value and draw.random() < 0.8:
+        key = draw.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        copy = value.copy()
+        copy[key] = mutated(value[key], draw)
+        return copy
+    return draw.choice(JUNK)
+
+
+@pytest.mark.parametrize("format", ["openai", "langsmith"])
+def test_no_junk_stops_an_import_or_loses_a_turn(tmp_path: Path, format: str) -> None:
+    draw = random.Random(0)
+    openai = {"messages": GOOD, "tools": [{"function": {"name": "press"}}], "metadata": {"reward": 1}}
+    runs = [{"inputs": {"messages": f[:1]}, "outputs": {"messages": f[1:]}} for f in FORMS.values()]
+    sources = [openai, {"request": openai, "response": {"choices": [{"message": GOOD[2]}]}}, *runs]
+    records = [mutated(draw.choice(sources), draw) for _ in range(600)]
+    found = read(jsonl(tmp_path / "a.jsonl", *records), format)  # it checks the counts
+    assert sum(i.kept for i in found) >= 5
+    assert sum(len(i.reported) for i in found) > 100

@@ -100,6 +100,7 @@ def test_damaged_episodes(tmp_path: Path) -> None:
     (logs / "empty.csv").write_bytes(b"")
     (logs / "header.csv").write_bytes(raw.splitlines(keepends=True)[0])
     (logs / "other.csv").write_bytes(b"a,b\n1,2\n")
+    (logs / "quote.csv").write_bytes(b'"Step,Action\n')
     (logs / "latin.json").write_text("{oops")
     manifest = imported(tmp_path / "out", logs, "--format", "balrog")
     by_file: dict[str, list[Reported]] = {}
@@ -115,7 +116,7 @@ def test_damaged_episodes(tmp_path: Path) -> None:
     assert (Reason.FORMAT, None) in found("latin.csv")  # its JSON
     assert found("empty.csv") == [(Reason.EMPTY, None)]
     assert (Reason.EMPTY, None) in found("header.csv")
-    assert found("other.csv") == [(Reason.FORMAT, None)]
+    assert found("other.csv") == found("quote.csv") == [(Reason.FORMAT, None)]
     assert manifest["counts"]["turns"] == {"read": 6 + 2 + 2 + 6, "kept": 2 + 1, "reported": 13}
 
 

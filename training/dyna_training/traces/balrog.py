@@ -66,7 +66,11 @@ def read_episode(path: Path) -> Iterator[Imported]:
     csv.field_size_limit(max(csv.field_size_limit(), len(raw) + 1))
     # Bytes that are not UTF-8 become lone surrogates, so that only their own turns are lost.
     rows = csv.DictReader(io.StringIO(raw.decode("utf-8-sig", "surrogateescape"), newline=""), strict=True)
-    missing = [c for c in COLUMNS if c not in (rows.fieldnames or ())]
+    try:
+        header = rows.fieldnames or ()
+    except csv.Error:
+        header = ()
+    missing = [c for c in COLUMNS if c not in header]
     if missing:
         detail = f"no column {', '.join(missing)}; an episode log has {', '.join(COLUMNS)}"
         yield Imported(file, None, 0, [Reported(file=file, reason=Reason.FORMAT, detail=detail)])

@@ -141,14 +141,22 @@ def _block_text(block: Mapping[str, Any]) -> str:
             return value
         if isinstance(value, Mapping) and isinstance(value.get("text"), str):
             return str(value["text"])
-    parts = block.get("summary") or block.get("content") or ()
+    parts = _list(block.get("summary") or block.get("content"))
     return "\n\n".join(p["text"] for p in parts if isinstance(p, Mapping) and isinstance(p.get("text"), str))
+
+
+def _list(value: Any) -> Sequence[Any]:
+    """Return a list as it is, nothing as an empty one, and anything else as its only element."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _calls(places: Sequence[Mapping[str, Any]]) -> list[Call]:
     for place in places:
-        calls = [_call(c) for c in place.get("tool_calls") or ()]
-        calls += [_call(c, c.get("error") or "") for c in place.get("invalid_tool_calls") or ()]
+        calls = [_call(c) for c in _list(place.get("tool_calls"))]
+        calls += [
+            _call(c, str(c.get("error") or "")) if isinstance(c, Mapping) else _call(c)
+            for c in _list(place.get("invalid_tool_calls"))
+        ]
         if isinstance(place.get("function_call"), Mapping):
             calls.append(
                 _call({"id": place["function_call"].get("name"), "function": place["function_call"]})
