@@ -1,0 +1,255 @@
+"""Import a reasoning model's traces, shorten their thinking, look at both side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Import a reasoning model's traces, shorten their thinking, look at both side by side.",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+LINES = 12
+
+
+@app.callback()
+def _traces() -> None:
+    """Import a reasoning model's traces, shorten their thinking, look at both side by side."""
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Files of logs, or folders of them.")],
+    format: Annotated[
+        Literal["openai", "langsmith", "balrog"],
+        typer.Option(
+            help="openai: JSON or JSONL of chat messages. langsmith: exported runs. balrog: a CSV per episode."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the trajectories; it must hold none yet.")],
+    tools: Annotated[
+        str | None,
+        typer.Option(help="Names of the known tools, separated by commas; else what each log says."),
+    ] = None,
+    action_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression for actions in plain text, its group 1 the action; else the usual ones."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Make trajectories of a reasoning model's logs, and say what became of every turn.
+
+    A turn is kept when it has thinking and an action that was executed. Every other turn is
+    reported with file, record and reason in manifest.json; where its action did run, it stays
+    in the trajectory as something that is read and not imitated.
+
+      dyna traces import logs/*.jsonl --format openai --out data/teacher
+      dyna traces import runs.json --format langsmith --tools search,fetch --out data/teacher
+      dyna traces import episodes --format balrog --out data/teacher
+    """
+    from dyna_graph.errors import DynaError
+    from dyna_training.traces.importing import ImportSettings, TracesError, import_traces
+
+    names = None if tools is None else tuple(n.strip() for n in tools.split(",") if n.strip())
+    settings = ImportSettings(
+        paths=tuple(paths), format=format, out=out, tools=names, action_pattern=action_pattern
+    )
+    with _progress("reading", quiet) as advance:
+        try:
+            manifest = import_traces(settings, command=_command(), on_file=lambda _: advance(1))
+        except TracesError as error:
+            raise DynaError(str(error)) from error
+    if json_:
+        typer.echo(json.dumps(manifest, indent=1))
+    else:
+        _import_summary(manifest, out)
+    if not manifest["counts"]["turns"]["kept"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def abbreviate(
+    data: Annotated[list[Path], typer.Option(help="Folder or file of trajectories; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shortened ones; it must hold none yet.")],
+    method: Annotated[
+        Literal["extractive"], typer.Option(help="extractive: only removes sentences; needs no model.")
+    ] = "extractive",
+    keep_under: Annotated[
+        int, typer.Option(min=0, help="Turns of at most so many tokens stay untouched.")
+    ] = 550,
+    base: Annotated[
+        str, typer.Option(help="Model whose tokenizer counts: smollm2, a folder, a model of the hub.")
+    ] = "smollm2",
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Shorten the thinking of every long turn to what leads to its action.
+
+    Kept are: what the last action did, candidates for the next one, what the chosen one will
+    do, what connects them, and code tied to it (Dyna-Think). Each result is checked; a turn
+    whose result fails keeps its full text and is counted with the reason in report.md.
+
+      dyna traces abbreviate --data data/teacher --out data/short
+      dyna traces abbreviate --data data/teacher --out data/short --keep-under 200 --base ./my-model
+    """
+    from dyna_graph.errors import DynaError
+    from dyna_nodes.local.base import LocalModelError
+    from dyna_training.traces.abbreviating import AbbreviateSettings
+    from dyna_training.traces.abbreviating import abbreviate as run
+    from dyna_training.traces.importing import TracesError
+
+    settings = AbbreviateSettings(data=tuple(data), out=out, method=method, keep_under=keep_under, base=base)
+    with _progress("shortening", quiet) as advance:
+        try:
+            manifest = run(settings, command=_command(), on_trajectory=advance)
+        except (TracesError, LocalModelError) as error:
+            raise DynaError(str(error)) from error
+    if json_:
+        typer.echo(json.dumps(manifest, indent=1))
+    else:
+        _abbreviation_summary(manifest, out)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of shortened trajectories.")],
+    before: Annotated[Path, typer.Option(help="Folder they were made of.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many turns.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which turns are drawn.")] = 0,
+    lines: Annotated[int, typer.Option(min=0, help="Most lines of each text; 0 shows all.")] = LINES,
+) -> None:
+    """Print turns before and after shortening side by side, from your own disk.
+
+    dyna traces show data/short --before data/teacher -n 20
+    """
+    from rich.console import Console
+
+    from dyna_graph.errors import DynaError
+    from dyna_training.traces.importing import TracesError
+    from dyna_training.traces.pairs import drawn_pairs
+
+    try:
+        pairs = drawn_pairs(folder, before, n, seed)
+    except TracesError as error:
+        raise DynaError(str(error)) from error
+    console = Console(highlight=False)
+    for number, pair in enumerate(pairs, start=1):
+        console.rule(f"{number}/{len(pairs)}  {pair.group}, step {pair.step}", characters="─")
+        console.print(_side_by_side(pair.before, pair.after, lines))
+        console.print(f"> {pair.action}", style="bold", markup=False)
+
+
+def _side_by_side(before: str, after: str, lines: int) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    def cut(text: str) -> Text:
+        """Show beginning and end; an action follows from the end."""
+        every = [line for line in text.splitlines() if line.strip()]
+        if lines and len(every) > lines:
+            left = len(every) - lines
+            head = lines // 2
+            every = [*every[:head], f"[… {left} lines …]", *every[len(every) - (lines - head) :]]
+        return Text("\n".join(every))
+
+    table = Table(show_lines=False, expand=True)
+    table.add_column(f"before: {len(before.split()):,} words", ratio=1)
+    table.add_column(f"after: {len(after.split()):,} words", ratio=1)
+    table.add_row(cut(before), cut(after))
+    return table
+
+
+def _import_summary(manifest: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = manifest["counts"]
+    turns = counts["turns"]
+    table = Table(
+        title=f"{turns['read']:,} turns read in {counts['files']:,} files: {turns['kept']:,} kept, "
+        f"{turns['reported']:,} reported"
+    )
+    table.add_column("reported because")
+    for name in ("turns", "lines", "read, not imitated", "left out", "noted"):
+        table.add_column(name, justify="right")
+    for reason, row in counts["reasons"].items():
+        numbers = (row["turns"], row["lines"], row["read"], row["left out"], row["noted"])
+        table.add_row(reason, *(f"{number:,}" for number in numbers))
+    console = Console(highlight=False)
+    console.print(table)
+    outcomes = ", ".join(f"{count} {name}" for name, count in counts["outcomes"].items()) or "none"
+    console.print(
+        f"{counts['trajectories']:,} trajectories with {counts['steps']:,} steps in {out} ({outcomes})"
+    )
+    if manifest["problems"]:
+        console.print(f"each line of the report: {out / 'manifest.json'}", markup=False)
+
+
+def _abbreviation_summary(manifest: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dyna_training.traces.report import ALL, HEADS, REPORT, rows
+
+    table = Table(
+        title=f"Thinking of {manifest['trajectories']:,} trajectories, {manifest['settings']['method']}"
+    )
+    table.add_column("")
+    for name in HEADS:
+        table.add_column(name, justify="right")
+    for row in rows(manifest["figures"]):
+        table.add_row(*row)
+    console = Console(highlight=False)
+    console.print(table)
+    for reason, count in manifest["figures"][ALL]["full_because"].items():
+        console.print(f"{count} turns kept their full text: {reason}", markup=False)
+    for problem in manifest["problems"]:
+        console.print(f"not read: {problem}", markup=False)
+    console.print(f"{out / REPORT}", markup=False)
+
+
+class _progress:
+    """A bar that counts; nothing is shown when quiet."""
+
+    def __init__(self, what: str, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description} {task.completed:,.0f}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=quiet,
+            transient=True,
+        )
+        self.task = self.bar.add_task(what, total=None)
+
+    def __enter__(self) -> Any:
+        self.bar.start()
+        return lambda amount: self.bar.advance(self.task, amount)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["dyna", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    app()
