@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -199,16 +200,42 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_a_manifest_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
+    manifest, aside = out / "manifest.json", out / "aside"
 
     def block(_: object) -> None:
-        (out / ".manifest.json.partial").mkdir(exist_ok=True)
+        if not aside.exists():
+            manifest.rename(aside)
+            manifest.mkdir()
 
     wanted = settings(out, games=1, behaviours=["expert"])
     with pytest.raises(CollectError, match="all episodes are recorded"):
         collect(wanted, on_progress=block)
-    (out / ".manifest.json.partial").rmdir()
+    assert not list(out.glob(".*")), "nothing half written is left"
+    manifest.rmdir()
+    aside.rename(manifest)
     assert collect(wanted)["complete"]
     assert len(list(read_trajectories([out]))) == 1
+
+
+def test_only_a_policy_plays_several_episodes_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+
+    def run(*_: object, width: int, **__: object) -> Iterator[object]:
+        widths.append(width)
+        yield from ()
+
+    monkeypatch.setattr("dyna_training.collect.run_tasks", run)
+    collect(settings(tmp_path / "experts", concurrency=5))
+    collect(settings(tmp_path / "model", behaviours=[], policy="openai:x", concurrency=5))
+    assert widths == [1, 5]
+
+
+def test_a_model_that_cannot_be_made_stops_the_collection(tmp_path: Path) -> None:
+    unknown = settings(tmp_path / "a", behaviours=[], policy="local:smollm2+nothing", workers=1)
+    with pytest.raises(CollectError, match=r"no adapter 'nothing'[\s\S]*0 of 3 episodes are recorded"):
+        collect(unknown)
 
 
 def test_a_recorder_plays_several_episodes_of_a_model_at_a_time(tmp_path: Path) -> None:

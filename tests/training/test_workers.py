@@ -27,6 +27,10 @@ def prepare(number: int, folder: str) -> Callable[[str], str]:
             raise TaskError(f"{name} is corrupt")
         if what == "stop":
             raise WorkersFailed("the disk is full")
+        if what == "exit":
+            raise SystemExit(3)
+        if what == "slow":
+            time.sleep(1)
         if what == "die" or (what == "die-once" and attempts.read_text() == "x"):
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "write-and-die":
@@ -44,6 +48,13 @@ def told(reports: list[Report[str]]) -> dict[str, list[tuple[str, object, str]]]
         found.setdefault(report.task.partition(" ")[2], []).append(
             (report.kind, report.result, report.reason)
         )
+    return found
+
+
+def kinds(reports: Iterable[Report[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        found.setdefault(report.task, []).append(report.kind)
     return found
 
 
@@ -105,14 +116,22 @@ def meet(number: int, folder: str) -> Callable[[str], str]:
 
 
 def test_several_tasks_at_a_time_and_each_alone_after_a_crash(tmp_path: Path) -> None:
-    reports = told_plain(run_tasks([["x", "y", "z"]], meet, (str(tmp_path),), width=3))
+    reports = kinds(run_tasks([["x", "y", "z"]], meet, (str(tmp_path),), width=3))
     assert reports == {"x": ["done"], "y": ["done"], "z": ["done"]}, "they could only meet side by side"
-    reports = told_plain(run_tasks([["a", "die", "b"]], meet, (str(tmp_path),), width=3))
+    reports = kinds(run_tasks([["a", "die", "b"]], meet, (str(tmp_path),), width=3))
     assert reports == {"a": ["crashed", "done"], "die": ["crashed", "failed"], "b": ["crashed", "done"]}
 
 
-def told_plain(reports: Iterable[Report[str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for report in reports:
-        found.setdefault(report.task, []).append(report.kind)
-    return found
+def test_what_no_handler_may_do_ends_its_process_and_not_the_work(tmp_path: Path) -> None:
+    reports = kinds(run_tasks([["exit a", "do b"]], prepare, (str(tmp_path),)))
+    assert reports == {"exit a": ["crashed", "failed"], "do b": ["done"]}
+
+
+def test_workers_finish_what_they_are_at_when_nobody_listens_any_more(tmp_path: Path) -> None:
+    reports = run_tasks([["do a", "slow b", "slow c", "do d"]], prepare, (str(tmp_path),), width=3)
+    assert next(reports).result == "0 a"
+    reports.close()
+    assert {"b", "c"} <= {file.stem for file in tmp_path.glob("*.done")}
+    with pytest.raises(WorkersFailed, match="the disk is full"):
+        list(run_tasks([["slow e", "stop f"]], prepare, (str(tmp_path),), width=2))
+    assert Path(tmp_path, "e.done").exists()

@@ -9,7 +9,6 @@ each worker appends trajectories to a file of its own. The same command goes on 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import random
 import time
@@ -28,6 +27,7 @@ from dyna_training.behaviours import BEHAVIOURS, MIXTURE, BehaviourName, mixture
 from dyna_training.environments.alfworld.generator import RESERVED_SEEDS
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
 from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
+from dyna_training.whole import write_whole
 from dyna_training.workers import Report, WorkersFailed, run_tasks
 
 FORMAT: Final = "dyna-collection/1"
@@ -62,7 +62,8 @@ class CollectSettings(BaseModel):
         max_steps: Longest episode.
         counterfactuals: How many other commands are tried in forks before each step of a behaviour.
         workers: How many processes.
-        concurrency: Episodes that the policy plays at a time in each process, in one batch where it is local.
+        concurrency: With a policy, episodes that are played at a time in each process; a local model answers them
+            in one batch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -234,9 +235,7 @@ class Collection:
             "seconds": round(time.time() - self.started, 1),
             "versions": {"python": platform.python_version(), "dyna-graph": version("dyna-graph")},
         }
-        partial = self.folder / f".{MANIFEST}.partial"
-        partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, self.folder / MANIFEST)
+        write_whole(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         return manifest
 
     def finished(self, worker: int, episode: Episode) -> Record | None:

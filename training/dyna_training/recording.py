@@ -190,17 +190,17 @@ class ModelPlayer:
         """
         from dyna_graph.errors import DynaError
         from dyna_graph.models import resolve_model
-        from dyna_nodes.local import LocalChatModel
+        from dyna_nodes.local import LocalChatModel, LocalModelError
         from dyna_training.tools import environment_tools
 
         name, max_steps = settings["policy"], settings["max_steps"]
         options = {} if settings["temperature"] is None else {"temperature": settings["temperature"]}
         try:
             model = resolve_model(name, **options)
-        except DynaError as error:
+            if isinstance(model, LocalChatModel):
+                model.load().remember(settings["concurrency"] * TOKENS_PER_EPISODE)
+        except (DynaError, LocalModelError) as error:
             raise WorkersFailed(str(error)) from error
-        if isinstance(model, LocalChatModel):
-            model.load().remember(settings["concurrency"] * TOKENS_PER_EPISODE)
         [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
         return cls(name, model, tool, max_steps, settings["system_prompt"] or default_prompt(name))
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 T = TypeVar("T")
 
 GRACE = 10.0
-"""Seconds that workers get to finish the running task when the work is stopped."""
+"""Seconds that workers get to finish the running tasks when the work is stopped."""
 
 
 class TaskError(Exception):
@@ -101,13 +103,12 @@ class _Worker(Generic[T]):
                 return
             job, number = self.waiting.popleft(), next(self._numbers)
             self.running[number] = job
-            with suppress(
-                BrokenPipeError, ConnectionResetError
-            ):  # its death is found out when it is read from
+            # Its death is found out when it is read from.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 self.connection.send((number, job.task))
 
     def stop(self, deadline: float) -> None:
-        """Let the process finish its task until ``deadline``, then end it."""
+        """Let the process finish what it is at until ``deadline``, then end it."""
         with suppress(BrokenPipeError, ConnectionResetError, OSError):
             self.connection.send(None)
         self.process.join(max(0.0, deadline - time.monotonic()))
@@ -138,8 +139,8 @@ def run_tasks(
             None.
 
     Yields:
-        Reports as they come in. When the caller stops iterating, the workers finish their tasks and end;
-        reports of those tasks are lost, what the handlers wrote is not.
+        Reports as they come in. When the caller stops iterating, the workers have `GRACE` seconds to
+        finish their tasks, and end; reports of those tasks are lost, what the handlers wrote is not.
 
     Raises:
         WorkersFailed: A handler said so, or ``prepare`` failed; the message is its own.
@@ -150,8 +151,9 @@ def run_tasks(
         while pool:
             for connection in wait(list(pool)):
                 assert isinstance(connection, Connection)
-                worker = pool.pop(connection)
-                yield from _receive(worker, finished)
+                worker = pool[connection]
+                yield from _receive(worker, finished)  # in the pool until then, to be stopped with the others
+                del pool[connection]
                 if worker.busy:
                     pool[worker.connection] = worker
                 else:
@@ -166,7 +168,7 @@ def _receive(worker: _Worker[T], finished: Callable[[int, T], Any] | None) -> It
     """Take in one message of a worker, or its death."""
     try:
         kind, number, value = worker.connection.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # OSError: in the middle of a message
         yield from _bury(worker, finished)
         return
     if kind == "fatal":
@@ -225,16 +227,19 @@ def serve(
 
     def do(id: int, task: Any) -> None:
         try:
-            message = ("done", id, handle(task))
-        except WorkersFailed as error:
-            message = ("fatal", id, str(error))
-        except Exception as error:
-            message = ("failed", id, _say(error))
-        with (
-            sending,
-            suppress(BrokenPipeError, ConnectionResetError),
-        ):  # the parent is gone, and reads no more
-            connection.send(message)
+            try:
+                message = ("done", id, handle(task))
+            except WorkersFailed as error:
+                message = ("fatal", id, str(error))
+            except Exception as error:
+                message = ("failed", id, _say(error))
+            # A parent that is gone reads no more.
+            with sending, suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(message)
+        except BaseException:
+            # In a thread this would be heard by nobody, and the parent wait for ever.
+            traceback.print_exc()
+            os._exit(1)
 
     with ThreadPoolExecutor(width) as threads:
         while True:

@@ -92,7 +92,7 @@ def test_the_hidden_state_tells_what_is_where(small: Game) -> None:
     assert env.hidden_state().splitlines() == [
         "at: desk 1, and shelf 1",
         "desk 1: knife 1",
-        "drawer 2 (closed): desklamp 1, mug 1",
+        "drawer 2 (closed): desklamp 1, and mug 1",
         "drawer 1 (closed): knife 1",
         "fridge 1 (closed): lettuce 1",
         "shelf 1: nothing",

@@ -59,7 +59,7 @@ def collect(
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
     concurrency: Annotated[
-        int, typer.Option(min=1, help="Episodes that the --policy plays at once in each process.")
+        int, typer.Option(min=1, help="With --policy, episodes that are played at once in each process.")
     ] = 8,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,

@@ -26,6 +26,7 @@ from dyna_training.traces.balrog import read_episode
 from dyna_training.traces.chat_logs import read_chat_log
 from dyna_training.traces.conversation import AS_LOGGED, Reading
 from dyna_training.traces.problems import Fate, Imported, Reason, Reported
+from dyna_training.whole import write_whole
 
 FORMAT: Final = "dyna-traces/1"
 MANIFEST: Final = "manifest.json"
@@ -219,9 +220,7 @@ class publishing:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest of a folder whole."""
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / MANIFEST)
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def _reading(settings: ImportSettings) -> Reading:

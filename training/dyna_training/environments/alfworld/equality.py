@@ -2,7 +2,7 @@
 
 Usage, with a Python that has ``alfworld`` and ``textworld`` installed (it needs nothing of this project)::
 
-    python -m dyna_training.environments.alfworld.equality --games 200 --steps 40 --seed 0 --python PATH
+    python -m dyna_training.environments.alfworld.equality --games 200 --steps 60 --seed 0 --python PATH
 
 Every game is played once in both engines with the same commands (`plays.commands`): the walkthrough, or a
 random start followed by the searching expert, then random admissible commands that prefer rare verbs, with
@@ -35,6 +35,7 @@ from dyna_training.environments.alfworld.engine import State
 from dyna_training.environments.alfworld.game import Game, load_game
 from dyna_training.environments.alfworld.plays import commands, select
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
+from dyna_training.whole import write_whole
 
 
 @dataclass
@@ -90,9 +91,7 @@ def transcripts(
             batch = batches[index]
             answers = _ask([requests[i] for i in batch], python)
             for i, answer in zip(batch, answers, strict=True):
-                partial = files[i].with_suffix(".partial")
-                partial.write_text(answer, encoding="utf-8")
-                partial.rename(files[i])
+                write_whole(files[i], answer)
         transcript: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         yield transcript
 
@@ -221,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--games", type=int, default=200, help="number of games, spread over the six task types"
     )
-    parser.add_argument("--steps", type=int, default=40, help="least number of commands per game")
+    parser.add_argument("--steps", type=int, default=60, help="least number of commands per game")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--python", default=sys.executable, help="Python that has alfworld and textworld")
     parser.add_argument(

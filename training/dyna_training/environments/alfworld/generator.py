@@ -23,6 +23,7 @@ from dyna_training.environments.alfworld.game import TASK_TYPES, Game, TaskType,
 from dyna_training.environments.alfworld.household import APPLIANCE, Household, draw
 from dyna_training.environments.alfworld.statistics import statistics
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
+from dyna_training.whole import write_whole
 
 RESERVED_SEEDS: Final = 1_000_000_000
 """Households from this seed on are kept for demonstrations; nothing is trained on them."""
@@ -82,7 +83,7 @@ def write(folder: str | Path, seed: int, task_type: TaskType | None = None) -> P
     game_id, content = generate_file(seed, task_type)
     file = Path(folder) / game_id / "game.tw-pddl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content), encoding="utf-8")
+    write_whole(file, json.dumps(content))  # episodes of one household that are played at once all write it
     return file
 
 
