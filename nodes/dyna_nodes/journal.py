@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS intents (
 );
 CREATE INDEX IF NOT EXISTS open_intents ON intents (thread, ns) WHERE status IN ('started', 'unknown');
 """
+_WAIT = 30.0
+"""Seconds to wait for others who are at the file."""
 _COLUMNS = "thread, ns, call_id, attempt, tool, arguments, digest, status, detail, result, observed, started"
 
 
@@ -102,6 +104,20 @@ def answer_text(message: ToolMessage) -> str | None:
         return None
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. For others who do so at the same moment SQLite does not wait, so this does."""
+    end = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
 class IntentJournal:
     """A journal in an SQLite file, safe for many processes and threads; every write survives the process.
 
@@ -121,9 +137,9 @@ class IntentJournal:
             if self.path != ":memory:":
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
-                self.path, check_same_thread=False, isolation_level=None, timeout=30
+                self.path, check_same_thread=False, isolation_level=None, timeout=_WAIT
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(self._connection)
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:

@@ -81,6 +81,27 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
     assert len(IntentJournal(tmp_path / "j").open("t", "")) == 80
 
 
+def test_many_open_a_new_journal_at_the_same_moment(tmp_path: Path) -> None:
+    """SQLite's own waiting does not cover the switch to the write-ahead log: one round in thirty used to fail."""
+    failures: list[Exception] = []
+
+    def work(path: Path, together: threading.Barrier) -> None:
+        together.wait()
+        try:
+            IntentJournal(path).close()
+        except Exception as error:
+            failures.append(error)
+
+    for number in range(100):
+        together = threading.Barrier(8)
+        threads = [threading.Thread(target=work, args=(tmp_path / f"{number}", together)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures
+
+
 def test_irreversible_intents_are_forced_to_the_disk() -> None:
     journal = IntentJournal()
     statements: list[str] = []
