@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dyna_training.cli.command_line import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ def collect(
     )
     with _progress(settings, quiet) as on_progress:
         try:
-            manifest = run(settings, command=_command(), on_progress=on_progress)
+            manifest = run(settings, command=command(), on_progress=on_progress)
         except GameFileError as error:
             raise DynaError(f"{error}\nWithout them: --split generated makes new households.") from error
         except CollectError as error:
@@ -162,12 +163,6 @@ def _usage(message: str) -> Exception:
 def _interrupted(message: str) -> typer.Exit:
     typer.echo(f"Interrupted. {message}; the same command goes on from there.", err=True)
     return typer.Exit(130)
-
-
-def _command() -> str:
-    import shlex
-
-    return shlex.join(["dyna", *sys.argv[1:]])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dyna_training.cli.command_line import command
 from dyna_training.cli.evaluate_agent import agent
 
 if TYPE_CHECKING:
@@ -127,13 +128,6 @@ def screen() -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def command() -> str:
-    """Return the command that is running, as a user would type it."""
-    import shlex
-
-    return shlex.join(["dyna", *sys.argv[1:]])
 
 
 def _labelled(text: str) -> tuple[str, Path | None]:

@@ -67,7 +67,8 @@ def agent(
     beats the best control. Interrupted, the same command goes on where it stopped; finished, it only reports.
     """
     from dyna_graph.models import find_adapter
-    from dyna_training.cli.evaluate import bars, command, default_device, explained
+    from dyna_training.cli.command_line import command
+    from dyna_training.cli.evaluate import bars, default_device, explained
     from dyna_training.evaluation import agent_report
     from dyna_training.evaluation.agent import ARMS, AgentEvaluation
     from dyna_training.evaluation.agent_run import run

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from dyna_training.cli.command_line import command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +69,7 @@ def import_(
     )
     with _progress("reading", quiet) as advance:
         try:
-            manifest = import_traces(settings, command=_command(), on_file=lambda _: advance(1))
+            manifest = import_traces(settings, command=command(), on_file=lambda _: advance(1))
         except TracesError as error:
             raise DynaError(str(error)) from error
     if json_:
@@ -113,7 +114,7 @@ def abbreviate(
     settings = AbbreviateSettings(data=tuple(data), out=out, method=method, keep_under=keep_under, base=base)
     with _progress("shortening", quiet) as advance:
         try:
-            manifest = run(settings, command=_command(), on_trajectory=advance)
+            manifest = run(settings, command=command(), on_trajectory=advance)
         except (TracesError, LocalModelError) as error:
             raise DynaError(str(error)) from error
     if json_:
@@ -243,12 +244,6 @@ class _progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
-
-
-def _command() -> str:
-    import shlex
-
-    return shlex.join(["dyna", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from dyna_nodes.nouns import Action, Step, Trajectory
-from dyna_training.traces.sentences import is_selection
+from dyna_training.traces.sentences import is_selection, sentences
 from dyna_training.traces.wording import action_words, mentions, stems
 
 
@@ -78,8 +78,6 @@ def invalid(short: str, turn: Turn, *, removes_only: bool) -> str:
 
 def _named_last(text: str, turn: Turn) -> bool:
     """Tell whether the last sentence that names any action of the run names the executed one."""
-    from dyna_training.traces.sentences import sentences
-
     own = action_words(turn.action)
     others = [action_words(a) for a in turn.known_actions]
     for sentence in reversed(sentences(text)):

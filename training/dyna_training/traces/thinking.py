@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final, NamedTuple
 
@@ -98,8 +99,6 @@ def find_action(text: str, pattern: re.Pattern[str] | None = None) -> Found:
 def _action(written: str) -> Action:
     if not written.startswith("{"):
         return parse_action(written)
-    import json
-
     try:
         call = json.loads(written)
         name, arguments = call["name"], call.get("arguments", {})

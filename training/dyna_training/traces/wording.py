@@ -1,6 +1,6 @@
 """What a sentence of thinking is about: the words of actions, and the turns of phrase that mark its part.
 
-The turns of phrase are English. Thinking in another language shows none of them; its turns stay whole.
+The turns of phrase are English. Thinking in another language shows none of them; only its last sentence would stay.
 """
 
 from __future__ import annotations
