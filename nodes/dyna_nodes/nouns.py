@@ -301,6 +301,9 @@ class Transition(Noun):
         scores: Match of prediction and reality: ``exact``, ``f1``, ``outcome``, ``surprise``.
         labels: Further training labels, e.g. ``return_to_go`` in [0, 1] and ``determined`` (1 when the
             history determines the observation, 0 for a first look).
+        notes: What was written about the step afterwards, for training: ``difference`` (what the action changed),
+            ``critique`` (a sentence about the simulation in ``thought``) and ``critique_after`` (the line of
+            ``thought`` that it follows).
         counterfactuals: Other actions that were tried in forks of the state before this step.
         time: Unix time in seconds.
         provenance: Where it comes from.
@@ -321,6 +324,7 @@ class Transition(Noun):
     status: Literal["ok", "error", "unknown"] = "ok"
     scores: Mapping[str, float] = Field(default_factory=dict)
     labels: Mapping[str, float] = Field(default_factory=dict)
+    notes: Mapping[str, str] = Field(default_factory=dict)
     counterfactuals: tuple[Counterfactual, ...] = ()
     time: float = Field(default_factory=time.time)
     provenance: Provenance = Provenance()
