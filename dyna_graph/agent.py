@@ -26,7 +26,7 @@ from dyna_nodes.journal import IntentJournal, has_place_beside
 from dyna_nodes.nouns import Provenance
 from dyna_nodes.observe import ObserveNode
 from dyna_nodes.protocols import Critic, WorldModel
-from dyna_nodes.settings import LoopSettings, Mode, Policy, ToolSettings
+from dyna_nodes.settings import LoopSettings, Memory, Mode, Policy, ToolSettings
 from dyna_nodes.simulate import SimulateNode
 from dyna_nodes.state import DynaInput, DynaOutput, DynaState
 
@@ -63,6 +63,7 @@ def create_dyna_agent(
     system_prompt: str | SystemMessage | None = None,
     candidates: int = 1,
     horizon: int = 1,
+    memory: Memory = "thoughts",
     mode: Mode = "enforce",
     max_revisions: int = 2,
     on_exhausted: Policy = "block",
@@ -104,6 +105,9 @@ def create_dyna_agent(
         system_prompt: What stands before every conversation.
         candidates: How many responses the policy proposes per turn.
         horizon: How many steps each proposal is imagined ahead.
+        memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole; ``actions`` shows
+            the calls without the text beside them, as in training with that memory. ``messages`` and the record
+            keep everything.
         mode: ``enforce`` obeys verdicts; ``advise`` runs everything and adds the hint to the result;
             ``shadow`` only records.
         max_revisions: How many turns in a row may be rejected entirely before ``on_exhausted`` decides.
@@ -155,6 +159,7 @@ def create_dyna_agent(
     settings = LoopSettings(
         candidates=candidates,
         horizon=horizon,
+        memory=memory,
         mode=mode,
         max_revisions=max_revisions,
         on_exhausted=on_exhausted,

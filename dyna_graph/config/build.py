@@ -78,7 +78,9 @@ def loop_settings(config: DynaConfig) -> LoopSettings:
     sections = (config.simulate, config.critique, config.limits)
     given = {key: value for section in sections for key, value in section if key != "unmatched"}
     tools = {glob: settings.ToolSettings(**dict(tool)) for glob, tool in config.tools.items()}
-    return settings.LoopSettings(mode=config.mode, dry_run=config.dry_run, tools=tools, **given)
+    return settings.LoopSettings(
+        mode=config.mode, memory=config.memory, dry_run=config.dry_run, tools=tools, **given
+    )
 
 
 def chat_model(config: DynaConfig, model: ModelSettings, *path: str | int) -> BaseChatModel:

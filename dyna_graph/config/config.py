@@ -28,6 +28,7 @@ from dyna_graph.config.settings import (
 )
 from dyna_graph.config.source import KeyPath, Source, dotted, escaped, read_source, write_yaml
 from dyna_graph.errors import ConfigError, ModelError, Problem
+from dyna_nodes.settings import Memory
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -55,6 +56,9 @@ class DynaConfig(Settings):
     """The policy: the chat model that proposes actions."""
     system_prompt: Text | None = None
     """What the policy is told before anything else."""
+    memory: Memory = "thoughts"
+    """What the policy reads of its own earlier turns: `thoughts` shows them whole, `actions` without the text
+    beside the calls; as it was trained. Messages and record keep everything."""
     world_model: WorldModelSettings = WorldModelSettings(kind="none")
     """What imagines the outcome of each proposed action."""
     critic: Critics = ()

@@ -13,6 +13,8 @@ from dyna_nodes.nouns import Action, Step, new_id
 
 MARK = "dyna"
 """Key in ``additional_kwargs`` of the messages that the loop itself writes; a dict with ``kind``."""
+_THINKING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking"})
+"""Keys of ``additional_kwargs`` in which providers' models hand over what they thought."""
 EMPTY_HINT = "Your last message was empty. Call a tool, or write your final answer."
 
 
@@ -221,6 +223,20 @@ def invalid_answers(message: AIMessage) -> list[BaseMessage]:
 def thought_of(message: AIMessage) -> str:
     """Return what the policy wrote besides its calls."""
     return text_of(message)
+
+
+def actions_only(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the conversation as a policy reads it that remembers what it did and not what it thought.
+
+    Of a message with calls the calls stay; its text and thinking go, wherever the provider puts them. A message
+    without a readable call, such as an answer to the user, is shown whole: its text is all there is of it.
+    """
+    return [_without_thinking(m) if isinstance(m, AIMessage) and m.tool_calls else m for m in messages]
+
+
+def _without_thinking(message: AIMessage) -> AIMessage:
+    more = {k: v for k, v in message.additional_kwargs.items() if k not in _THINKING}
+    return message.model_copy(update={"content": "", "additional_kwargs": more})
 
 
 def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -208,7 +208,7 @@ class DynaCore:
             if tool.name in self.tools:
                 raise ValueError(f"two tools are called {tool.name!r}; give one of them another name")
             self.tools[tool.name] = tool
-        self.policy = Policy(model, list(self.tools.values()), system_prompt)
+        self.policy = Policy(model, list(self.tools.values()), system_prompt, memory=self.settings.memory)
         self.world_model = world_model
         self.surprised = (
             world_model if self.settings.surprise and isinstance(world_model, SurprisedWorldModel) else None

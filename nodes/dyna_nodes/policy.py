@@ -14,7 +14,9 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import BaseTool
 from langgraph.constants import TAG_NOSTREAM
 
+from dyna_nodes.conversation import actions_only
 from dyna_nodes.effects import Effect
+from dyna_nodes.settings import Memory
 
 
 def unseen(config: RunnableConfig) -> RunnableConfig:
@@ -40,6 +42,7 @@ class Policy:
             and this project's local model do; any other is asked several times at once.
         tools: The tools it may call.
         system_prompt: What stands before every conversation.
+        memory: What it reads of its own earlier turns; see `LoopSettings`.
     """
 
     def __init__(
@@ -47,11 +50,14 @@ class Policy:
         model: BaseChatModel,
         tools: Sequence[BaseTool] = (),
         system_prompt: str | SystemMessage | None = None,
+        *,
+        memory: Memory = "thoughts",
     ) -> None:
         self.model = model
         self.bound: Runnable[Any, Any] = model.bind_tools(list(tools)) if tools else model
         system = SystemMessage(system_prompt) if isinstance(system_prompt, str) else system_prompt
         self.system: list[BaseMessage] = [system] if system is not None else []
+        self.memory: Memory = memory
         self.name = str(
             getattr(model, "model_name", None) or getattr(model, "model", None) or model.get_name()
         )
@@ -62,7 +68,7 @@ class Policy:
         A single response streams as it is written, since it is the one that enters the conversation. Several
         are hidden until one is chosen.
         """
-        prompt = [*self.system, *messages]
+        prompt = self._prompt(messages)
         if count == 1:
             return Effect(lambda: [self.bound.invoke(prompt, config)], lambda: self._one(prompt, config))
         hidden = unseen(config)
@@ -84,7 +90,11 @@ class Policy:
 
     def go_on(self, conversations: Sequence[Sequence[BaseMessage]], config: RunnableConfig) -> Effect:
         """Return the effect of asking once after each of several imagined conversations, all at once."""
-        return self._many([[*self.system, *c] for c in conversations], unseen(config))
+        return self._many([self._prompt(c) for c in conversations], unseen(config))
+
+    def _prompt(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+        """Return what the model is shown of a conversation."""
+        return [*self.system, *(actions_only(messages) if self.memory == "actions" else messages)]
 
     async def _one(self, prompt: list[BaseMessage], config: RunnableConfig) -> list[AIMessage]:
         return [await self.bound.ainvoke(prompt, config)]

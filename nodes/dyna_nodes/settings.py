@@ -13,6 +13,7 @@ from dyna_nodes.nouns import Noun
 
 Mode = Literal["enforce", "advise", "shadow"]
 Policy = Literal["block", "allow", "escalate"]
+Memory = Literal["thoughts", "actions"]
 
 
 class ToolSettings(Noun):
@@ -53,6 +54,8 @@ class LoopSettings(Noun):
     Attributes:
         candidates: How many responses the policy proposes per turn.
         horizon: How many steps each proposal is imagined ahead.
+        memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole, ``actions`` shows
+            the calls without the text beside them. The conversation and the record keep everything.
         mode: ``enforce`` obeys verdicts, ``advise`` runs everything and adds the hint to the result,
             ``shadow`` only records.
         max_revisions: How many turns in a row may be rejected entirely before ``on_exhausted`` decides.
@@ -72,6 +75,7 @@ class LoopSettings(Noun):
 
     candidates: int = Field(default=1, ge=1)
     horizon: int = Field(default=1, ge=1)
+    memory: Memory = "thoughts"
     mode: Mode = "enforce"
     max_revisions: int = Field(default=2, ge=0)
     on_exhausted: Policy = "block"

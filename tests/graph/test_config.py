@@ -172,7 +172,7 @@ def test_the_starter_file_is_valid_and_mentions_every_section(tmp_path: Path) ->
     config = load(tmp_path, STARTER)
     assert config.mode == "shadow"
     left_out = {key for key in DynaConfig.model_fields if f"{key}:" not in STARTER}
-    assert left_out == {"system_prompt", "journal"}
+    assert left_out == {"system_prompt", "memory", "journal"}
 
 
 def test_the_schema_in_the_package_is_up_to_date() -> None:
@@ -220,7 +220,8 @@ def test_every_setting_of_the_loop_can_be_configured_and_has_the_same_default() 
     sections = (config.simulate, config.critique, config.limits)
     given = {key: value for section in sections for key, value in section}
     del given["unmatched"]  # belongs to the list of critics
-    given |= {"mode": config.mode, "dry_run": config.dry_run, "tools": dict(config.tools)}
+    given |= {"mode": config.mode, "memory": config.memory, "dry_run": config.dry_run}
+    given["tools"] = dict(config.tools)
     assert given == dict(LoopSettings())
     tool = DynaConfig.from_dict({"model": "openai:x", "tools": {"a": {}}}).tools["a"]
     assert dict(tool) == dict(LoopToolSettings())

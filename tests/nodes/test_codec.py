@@ -14,6 +14,7 @@ from dyna_nodes.codec import (
     return_level,
 )
 from dyna_nodes.codec.policy import policy_example
+from dyna_nodes.conversation import actions_only
 from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
 
 
@@ -276,3 +277,20 @@ def test_the_policy_reads_what_the_agent_will_show_it(chat: ChatCodec) -> None:
     ]
     ids = chat.encode(messages).ids
     assert policy_example(chat, trajectory, "prompt").ids[: len(ids)] == ids
+
+
+def test_a_policy_that_remembers_actions_reads_bare_actions(chat: ChatCodec) -> None:
+    """At run time its earlier turns are exactly the tokens of ``> action``, without a line for the thought."""
+    said = AIMessage(
+        "Check: fine.\nSo I look.",
+        tool_calls=[{"name": "act", "args": {"command": "look"}, "id": "1", "type": "tool_call"}],
+    )
+    talk = [HumanMessage("Task."), said, ToolMessage("You see a bed.", tool_call_id="1")]
+    expected = [
+        *chat.turn("user", "Task."),
+        *chat.turn("assistant", "> look"),
+        *chat.turn("user", "You see a bed."),
+        *chat.opening("assistant"),
+    ]
+    assert chat.encode(actions_only(talk)).ids == expected
+    assert chat.encode(talk).ids != expected
