@@ -169,9 +169,9 @@ def test_invalid_commands_are_invalid(games: list[Game]) -> None:
     assert Mixed("random", random.Random(1), max_steps=3).max_steps == 3
 
 
-def player(policy: Any, max_steps: int = 50) -> ModelPlayer:
+def player(policy: Any, max_steps: int = 50, **options: Any) -> ModelPlayer:
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=max_steps)
-    return ModelPlayer("a model", policy, act, max_steps)
+    return ModelPlayer("a model", policy, act, max_steps, **options)
 
 
 def test_a_model_plays_through_the_loop_and_is_recorded_alike(tmp_path: Path) -> None:
@@ -187,6 +187,14 @@ def test_a_model_plays_through_the_loop_and_is_recorded_alike(tmp_path: Path) ->
     assert trajectory.provenance.seed == 4
     env, expert, won = replayed(load_game(file), [solution[0]])
     assert trajectory.transitions[0].labels == {"return_to_go": return_to_go(env, expert, solved=won)}
+
+
+def test_a_model_that_remembers_actions_is_recorded_with_its_thoughts(tmp_path: Path) -> None:
+    file = write(tmp_path, 2)
+    model = ScriptedChatModel(script=lambda _: call("act", content="I look.", command="look"))
+    trajectory = player(model, max_steps=3, memory="actions").play(file, seed=0, split="generated")
+    assert [t.thought for t in trajectory.transitions] == ["I look."] * 3
+    assert [m.content for m in model.prompts[-1] if m.type == "ai"] == ["", ""]
 
 
 def test_a_model_that_gives_up_or_says_nonsense_is_recorded_as_far_as_it_came(tmp_path: Path) -> None:

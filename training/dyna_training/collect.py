@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
+from dyna_nodes.settings import Memory
 from dyna_training.behaviours import BEHAVIOURS, MIXTURE, BehaviourName, mixture, mixture_digest
 from dyna_training.environments.alfworld.generator import RESERVED_SEEDS
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
@@ -57,6 +58,7 @@ class CollectSettings(BaseModel):
         temperature: Of the policy.
         system_prompt: What the policy is told; None for the one it was trained with, or a description of the
             tool.
+        memory: What the policy reads of its own earlier turns, ``thoughts`` or ``actions``; as it was trained.
         repeats: How often each plays a game, with seeds counting up.
         seed: Seeds the choice of games and all episodes.
         max_steps: Longest episode.
@@ -76,6 +78,7 @@ class CollectSettings(BaseModel):
     policy: str | None = None
     temperature: float | None = Field(None, ge=0)
     system_prompt: str | None = None
+    memory: Memory = "thoughts"
     repeats: int = Field(1, ge=1)
     seed: int = 0
     max_steps: int = Field(50, ge=1)
@@ -91,6 +94,7 @@ class CollectSettings(BaseModel):
             "policy",
             "temperature",
             "system_prompt",
+            "memory",
             "seed",
             "max_steps",
             "counterfactuals",

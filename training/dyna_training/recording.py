@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from dyna_graph.agent import DynaGraph
+    from dyna_nodes.settings import Memory
     from dyna_training.tools import EnvironmentTool
 
 GENERATED: Final = "generated:"
@@ -165,6 +166,7 @@ class ModelPlayer:
         tool: Its environment's tool.
         max_steps: Longest episode.
         system_prompt: What it is told first.
+        memory: What it reads of its own earlier turns.
     """
 
     def __init__(
@@ -174,12 +176,14 @@ class ModelPlayer:
         tool: EnvironmentTool,
         max_steps: int = 50,
         system_prompt: str | None = None,
+        memory: Memory = "thoughts",
     ) -> None:
         self.name = name
         self.model = model
         self.tool = tool
         self.max_steps = max_steps
         self.system_prompt = system_prompt
+        self.memory: Memory = memory
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> ModelPlayer:
@@ -202,7 +206,8 @@ class ModelPlayer:
         except (DynaError, LocalModelError) as error:
             raise WorkersFailed(str(error)) from error
         [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
-        return cls(name, model, tool, max_steps, settings["system_prompt"] or default_prompt(name))
+        prompt = settings["system_prompt"] or default_prompt(name)
+        return cls(name, model, tool, max_steps, prompt, settings["memory"])
 
     def _agent(self, episode: str) -> DynaGraph:
         from dyna_graph.agent import create_dyna_agent
@@ -211,7 +216,11 @@ class ModelPlayer:
         if "seed" in type(model).model_fields:
             model = model.model_copy(update={"seed": int(episode[:8], 16) % 2**31})
         return create_dyna_agent(
-            model, [self.tool], system_prompt=self.system_prompt, max_steps=self.max_steps
+            model,
+            [self.tool],
+            system_prompt=self.system_prompt,
+            memory=self.memory,
+            max_steps=self.max_steps,
         )
 
     def play(self, game: Path, *, seed: int, split: str) -> Trajectory:

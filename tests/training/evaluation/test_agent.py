@@ -78,11 +78,13 @@ def test_keys_cover_what_an_outcome_depends_on(tmp_path: Path) -> None:
     settings = AgentEvaluation(policy=tmp_path / "policy", world_model=tmp_path / "model")
     other = settings.model_copy(update={"world_model": tmp_path / "other"})
     warmer = settings.model_copy(update={"temperature": 0.5})
+    forgetful = settings.model_copy(update={"memory": "actions"})
     game = Path("split/task/trial/game.tw-pddl")
     for arm in ARMS:
         key = agent._key(settings, arm, game)
         assert (key == agent._key(other, arm, game)) == (arm not in agent.TRAINED)
         assert key != agent._key(warmer, arm, game)
+        assert key != agent._key(forgetful, arm, game)
         assert key != agent._key(settings, arm, Path("split/task/trial-2/game.tw-pddl"))
     assert len({agent._key(settings, arm, game) for arm in ARMS}) == len(ARMS)
 

@@ -48,6 +48,12 @@ def collect(
     ] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="Temperature of the policy.")] = None,
     system_prompt: Annotated[str | None, typer.Option(help="What the policy is told first.")] = None,
+    memory: Annotated[
+        str,
+        typer.Option(
+            help="What the policy reads of its own earlier turns, as it was trained: thoughts (all), or actions."
+        ),
+    ] = "thoughts",
     repeats: Annotated[int, typer.Option(min=1, help="How often each game is played, with other seeds.")] = 1,
     seed: Annotated[int, typer.Option(help="Seeds the choice of games and every episode.")] = 0,
     max_steps: Annotated[int, typer.Option(min=1, help="Longest episode.")] = 50,
@@ -93,6 +99,7 @@ def collect(
         policy=_policy(policy),
         temperature=temperature,
         system_prompt=system_prompt,
+        memory=_known(memory, ["thoughts", "actions"], "memory", "--memory"),  # type: ignore[arg-type]
         repeats=repeats,
         seed=seed,
         max_steps=max_steps,

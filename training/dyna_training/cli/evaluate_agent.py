@@ -30,6 +30,10 @@ def agent(
     horizon: Annotated[int, typer.Option(help="Steps that are imagined.")] = 1,
     max_steps: Annotated[int, typer.Option(help="Steps per game.")] = 50,
     concurrency: Annotated[int, typer.Option(help="Games played at once.")] = 16,
+    memory: Annotated[
+        str,
+        typer.Option(help="What the policy reads of its earlier turns, as trained: thoughts, or actions."),
+    ] = "thoughts",
     base: Annotated[str, typer.Option(help="Base model.")] = "smollm2",
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
     device: Annotated[
@@ -91,6 +95,7 @@ def agent(
                 "concurrency": concurrency,
                 "seed": seed,
                 "training_seed": training_seed,
+                "memory": memory,
                 "out": out,
             }
         )

@@ -30,6 +30,7 @@ from dyna_nodes.events import CritiqueEvent, ObserveEvent, SimulateEvent
 from dyna_nodes.local import LocalChatModel
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.protocols import Critic, WorldModel
+from dyna_nodes.settings import Memory
 from dyna_nodes.world_models import ShuffledWorldModel, TrainedWorldModel
 from dyna_training.environments.alfworld.splits import Split, games
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
@@ -89,6 +90,7 @@ class AgentEvaluation(BaseModel):
     seed: int = Field(0, description="Seed of the sampling.")
     training_seed: int = Field(0, description="Which training seed the adapters are from, for the record.")
     prompt: str = Field(POLICY_PROMPT, description="System prompt; the one that the policy was trained with.")
+    memory: Memory = Field("thoughts", description="What the policy reads of its earlier turns; as trained.")
     out: Path = Field(Path("runs/eval-agent"), description="Folder of the results.")
 
 
@@ -278,6 +280,7 @@ async def _play_all(
         candidates=arm.candidates,
         horizon=settings.horizon if arm.world_model is not None else 1,
         system_prompt=settings.prompt,
+        memory=settings.memory,
         max_steps=settings.max_steps,
         on_exhausted="allow",
         on_failure="allow",
@@ -316,6 +319,8 @@ def _key(settings: AgentEvaluation, name: ArmName, game: Path) -> str:
         mode="json",
         include={"base", "dtype", "candidates", "temperature", "horizon", "max_steps", "seed", "prompt"},
     )
+    if settings.memory != "thoughts":  # games that were recorded before there was a choice keep their key
+        shared["memory"] = settings.memory
     critic = CRITIC if name in RANKED else ""
     return digest_of(RULES, name, critic, game.parts[-3:-1], weights, shared)[:32]
 

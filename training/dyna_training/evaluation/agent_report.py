@@ -205,6 +205,8 @@ def plain_command(settings: AgentEvaluation, equal_tokens: bool = False) -> str:
     words += [f"--split {settings.split}", f"--games {settings.games}", f"-k {settings.candidates}"]
     words += [f"--temperature {settings.temperature:g}", f"--max-steps {settings.max_steps}"]
     words += [f"--horizon {settings.horizon}", f"--seed {settings.seed}"]
+    if settings.memory != "thoughts":
+        words.append(f"--memory {settings.memory}")
     if set(settings.arms) != set(ARMS):
         words.append(f"--arms {','.join(settings.arms)}")
     if equal_tokens:
