@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from dyna_nodes.codec import ChatCodec, Example, WorldModelCodec, return_level
+from dyna_nodes.codec import IGNORED, ChatCodec, Example, WorldModelCodec, return_level
 from dyna_nodes.codec.policy import POLICY_PROMPT, policy_example
 from dyna_nodes.experience import write_trajectory
 from dyna_nodes.local import LocalChatModel
@@ -32,7 +32,7 @@ from dyna_training.recipes.loss import losses, plot_loss
 from dyna_training.recipes.policy import PolicySettings
 from dyna_training.recipes.world_model import WorldModelSettings, examples
 from dyna_training.rollouts import play
-from dyna_training.sft import IGNORED, ExampleDataset, attention_mask, pack
+from dyna_training.sft import ExampleDataset, attention_mask, pack
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
 
 MAX_TOKENS = 2200

@@ -23,9 +23,7 @@ import torch
 from torch.nn import functional
 from transformers import Trainer
 
-from dyna_nodes.codec import Example
-
-IGNORED = -100
+from dyna_nodes.codec import IGNORED, Example
 
 
 class ExampleDataset(torch.utils.data.Dataset[Example]):
@@ -57,7 +55,7 @@ class ExampleDataset(torch.utils.data.Dataset[Example]):
     @property
     def targets(self) -> int:
         """Number of target tokens in all examples."""
-        return sum(sum(label != IGNORED for label in e.labels) for e in self.examples)
+        return sum(e.targets for e in self.examples)
 
     @property
     def tokens(self) -> int:

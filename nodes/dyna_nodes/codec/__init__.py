@@ -2,9 +2,11 @@
 
 from dyna_nodes.codec.actions import ParsedReply, ToolFormat, format_calls, parse_action, parse_reply
 from dyna_nodes.codec.chat import ChatCodec, Encoded
-from dyna_nodes.codec.world_model import Context, Example, WorldModelCodec, expected_return, return_level
+from dyna_nodes.codec.row import IGNORED, Example
+from dyna_nodes.codec.world_model import Context, WorldModelCodec, expected_return, return_level
 
 __all__ = [
+    "IGNORED",
     "ChatCodec",
     "Context",
     "Encoded",

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dyna_nodes.codec.chat import ChatCodec
+from dyna_nodes.codec.row import Example, Row, Segment, expect, read, write
 from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
 from dyna_nodes.scoring import solved
 
@@ -52,24 +53,6 @@ class ParsedOutcome(NamedTuple):
 
     observation: str
     success: bool
-
-
-class Example(NamedTuple):
-    """One trajectory as a training example; all lists have length tokens.
-
-    Attributes:
-        ids: Token ids.
-        labels: ``labels[i]`` is the token that must be predicted *at* position i, or -100. They are
-            not to be shifted again: with branches, the next token in the row is not always the successor.
-        positions: Position ids; a branch counts on from where it hangs, the trunk takes no notice of it.
-        branch: 0 for the trunk, k > 0 for the k-th branch. Position i attends to j when j <= i and
-            branch[j] is 0 or branch[i].
-    """
-
-    ids: list[int]
-    labels: list[int]
-    positions: list[int]
-    branch: list[int]
 
 
 class WorldModelCodec:
@@ -147,75 +130,40 @@ class WorldModelCodec:
         """
         if context == "privileged" and trajectory.hidden_state is None:
             raise ValueError(f"trajectory {trajectory.id} has no hidden state for the privileged context")
-        row = _Row(self)
+        row = Row()
         row.read(
             self.chat.turn("system", self.system(trajectory.history(0, privileged=context == "privileged")))
         )
         with_return, with_blind = set(returns), set(blind_returns)
         for index, transition in enumerate(trajectory.transitions):
             for number, other in enumerate(transition.counterfactuals):
+                question = read(self.question(other.action))
                 if (index, number) in counterfactuals:
                     value = other.labels["return_to_go"]
-                    row.hang_answer(self.question(other.action), self._answer(other), value)
+                    row.hang(question, *self.answer_and_return(self._answer(other), value))
                 if (index, number) in blind_counterfactuals:
-                    row.hang(other.labels["return_to_go"], self.question(other.action))
+                    row.hang(question, *self.return_after(other.labels["return_to_go"]))
             row.read(self.question(transition.action))
             if index in with_blind:
-                row.hang(transition.labels["return_to_go"])
+                row.hang(*self.return_after(transition.labels["return_to_go"]))
             answer = self._answer(transition)
             row.write(answer[:-1])
             if index in with_return:
-                row.hang(transition.labels["return_to_go"])
+                row.hang(*self.return_after(transition.labels["return_to_go"]))
             row.write(answer[-1:])
             row.read(self.chat.closing()[1:])
-        return Example(row.ids, row.labels, row.positions, row.branch)
+        return row.example()
+
+    def return_after(self, value: float) -> tuple[Segment, ...]:
+        """Return the segments with which a return in [0, 1] is asked for; only its digit is a target."""
+        return read(self.return_suffix), expect(self.level_ids[return_level(value)])
+
+    def answer_and_return(self, answer: Sequence[int], value: float) -> tuple[Segment, ...]:
+        """Return the segments of an answer, as `answer` writes it, and the return after it.
+
+        The end of the answer is a target but is not read: at inference the return is read off before it.
+        """
+        return write(answer[:-1]), expect(answer[-1]), *self.return_after(value)
 
     def _answer(self, outcome: Transition | Counterfactual) -> list[int]:
         return self.answer(outcome.observation, solved(outcome.reward, outcome.done) is True)
-
-
-class _Row:
-    """A row of tokens under construction: a trunk with branches hanging on it."""
-
-    def __init__(self, codec: WorldModelCodec) -> None:
-        self.codec = codec
-        self.ids: list[int] = []
-        self.labels: list[int] = []
-        self.positions: list[int] = []
-        self.branch: list[int] = []
-        self._branches = 0
-        self._trunk = 0
-        self._tip = -1
-
-    def read(self, ids: list[int]) -> None:
-        """Append trunk tokens that the model only reads."""
-        for token in ids:
-            self._tip = len(self.ids)
-            self._append(token, self._trunk, 0)
-            self._trunk += 1
-
-    def write(self, ids: list[int]) -> None:
-        """Append trunk tokens that the model must predict."""
-        for token in ids:
-            self.labels[self._tip] = token
-            self.read([token])
-
-    def hang(self, value: float, question: Sequence[int] = ()) -> None:
-        """Hang a return branch on the tip of the trunk, after ``question``; only the digit is a target."""
-        self._branches += 1
-        for offset, token in enumerate([*question, *self.codec.return_suffix]):
-            self._append(token, self._trunk + offset, self._branches)
-        self.labels[-1] = self.codec.level_ids[return_level(value)]
-
-    def hang_answer(self, question: Sequence[int], answer: Sequence[int], value: float) -> None:
-        """Hang a question, its answer and the return after it; answer and digit are targets."""
-        first = len(self.ids) + len(question) - 1
-        # The end of the answer is a target but is not read: at inference the return is read off before it.
-        self.hang(value, [*question, *answer[:-1]])
-        self.labels[first : first + len(answer)] = answer
-
-    def _append(self, token: int, position: int, branch: int) -> None:
-        self.ids.append(token)
-        self.labels.append(-100)
-        self.positions.append(position)
-        self.branch.append(branch)
