@@ -143,7 +143,7 @@ def certain_holds(simulation: InnerSimulation, observation: str) -> bool:
 
 def hypothesis_holds(hypothesis: str, observation: str) -> bool:
     """Return whether what was thought possible is seen: its words stand in the observation, in order."""
-    return re.search(rf"\b{re.escape(hypothesis)}\b", observation) is not None
+    return bool(hypothesis) and re.search(rf"\b{re.escape(hypothesis)}\b", observation) is not None
 
 
 def holds(simulation: InnerSimulation, observation: str) -> bool:

@@ -105,6 +105,12 @@ class Bootstrap:
         """Return the micro mean: every step counts the same."""
         return self.interval(ratio, values, np.ones(len(np.asarray(values))), where=where)
 
+    def ratio(
+        self, numerators: ArrayLike, denominators: ArrayLike, where: ArrayLike | None = None
+    ) -> Interval:
+        """Return one sum over another, such as of facts per turn: steps count by their denominator."""
+        return self.interval(ratio, numerators, denominators, where=where)
+
     def share(self, hits: ArrayLike, among: ArrayLike) -> Interval:
         """Return the share of ``among`` that are also ``hits``: a precision, a recall."""
         among = np.asarray(among, dtype=bool)

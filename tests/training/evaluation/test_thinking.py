@@ -1,0 +1,230 @@
+"""World-model accuracy inside thinking: turns of real households with thinking written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from dyna_nodes.codec.thinking import simulation_line
+from dyna_nodes.nouns import Trajectory, Transition
+from dyna_nodes.world_models import CopyWorldModel, TemplateWorldModel
+from dyna_training.annotate.annotator import Annotation, AnnotatorError
+from dyna_training.environments.alfworld.generator import generate
+from dyna_training.evaluation.episodes import facts
+from dyna_training.evaluation.thinking import (
+    AnnotatorJudge,
+    OpeningWorldModel,
+    claim,
+    judged_turns,
+    thinking_figures,
+)
+from dyna_training.rollouts import play
+
+FACING = "You arrive at fridge 1. The fridge 1 is open. In it, you see a mug 1, and a plate 2."
+
+
+@pytest.fixture(scope="module")
+def episodes() -> list[Trajectory]:
+    """Four households, each played by the expert, which sometimes says something invalid."""
+    return [play(generate(seed), "expert", seed=seed) for seed in range(4)]
+
+
+def thinking(trajectory: Trajectory, thought: Callable[[Transition], str]) -> Trajectory:
+    steps = [step.model_copy(update={"thought": thought(step)}) for step in trajectory.transitions]
+    return trajectory.model_copy(update={"transitions": tuple(steps)})
+
+
+def right(step: Transition) -> str:
+    command = step.action.text
+    return f"Options: {command}; look.\n{simulation_line(command, step.observation)}\nSo I {command}."
+
+
+def wrong(step: Transition) -> str:
+    return simulation_line(step.action.text, "You arrive at moon 1. On the moon 1, you see a cheese 1.")
+
+
+def nothing(step: Transition) -> str:
+    return f"Check: as I thought.\nSo I {step.action.text}."
+
+
+def another(step: Transition) -> str:
+    return simulation_line("dance", "Nothing happens.")
+
+
+def test_thinking_that_is_always_right_never_right_or_not_there(episodes: list[Trajectory]) -> None:
+    turns = sum(len(t.transitions) for t in episodes)
+    for thought, coverage, accuracy in ((right, 1, 1), (wrong, 1, 0), (nothing, 0, None), (another, 0, None)):
+        found = thinking_figures([thinking(t, thought) for t in episodes])
+        strict = found.overall.strict
+        assert (strict.coverage.value, strict.accuracy.value) == (coverage, accuracy)
+        assert strict.product.value == (accuracy or 0)
+        assert (found.turns, strict.product.steps, found.games) == (turns, turns, 4)
+        assert strict.accuracy.steps == (0 if accuracy is None else turns)
+        assert found.judged_by == {"grounded": turns}
+        assert (found.overall.exact.accuracy.value == 1) == (thought is right)
+
+
+def test_coverage_times_accuracy_is_the_share_of_turns_with_a_right_simulation(
+    episodes: list[Trajectory],
+) -> None:
+    def mixed(step: Transition) -> str:
+        return (right, wrong, nothing)[step.index % 3](step)
+
+    told = [thinking(t, mixed) for t in episodes]
+    strict = thinking_figures(told).overall.strict
+    counts = [sum(s.index % 3 == i for t in told for s in t.transitions) for i in range(3)]
+    assert strict.coverage.value == pytest.approx((counts[0] + counts[1]) / sum(counts))
+    assert strict.accuracy.value == pytest.approx(counts[0] / (counts[0] + counts[1]))
+    assert strict.product.value == pytest.approx(counts[0] / sum(counts))
+    assert strict.product.value == pytest.approx(strict.coverage.value * strict.accuracy.value)
+    assert strict.product.low is not None
+    assert strict.product.low <= strict.product.value
+
+
+def test_hypotheses_count_as_claims_in_the_strict_reading_alone() -> None:
+    said = {
+        "You arrive at fridge 1.": (True, True, False),
+        "You arrive at fridge 1. Maybe I see a mug.": (True, True, False),
+        "You arrive at fridge 1. Maybe I see a mug. Maybe I see an egg.": (False, True, False),
+        "Maybe I see a plate.": (True, None, False),
+        "Maybe I see an egg.": (False, None, False),
+        "You arrive at fridge 1. The fridge 1 is closed.": (False, False, False),
+        FACING: (True, True, True),
+        "Maybe I see .": (False, None, False),
+    }
+    for outcome, (correct, certain, exact) in said.items():
+        found = claim(outcome, FACING)
+        assert (found.correct, found.certain_correct, found.exact) == (correct, certain, exact), outcome
+    both = claim("You arrive at fridge 1. Maybe I see a mug. Maybe I see an egg.", FACING)
+    assert (both.certain, both.false, both.supposed, both.supposed_true) == (1, 0, 2, 1)
+
+
+def test_a_simulation_that_says_nothing_covers_nothing(episodes: list[Trajectory]) -> None:
+    found = thinking_figures([thinking(t, lambda s: simulation_line(s.action.text, "...")) for t in episodes])
+    assert found.overall.strict.coverage.value == 0
+
+
+def test_invented_contents_are_hallucinated_where_the_history_leaves_them_open(
+    episodes: list[Trajectory],
+) -> None:
+    told = [thinking(t, wrong) for t in episodes]
+    known = [fact.knowledge for t in told for fact in facts(t)]
+    open_turns = sum(k != "determined" for k in known)
+    assert 0 < open_turns < len(known)
+    found = thinking_figures(told)
+    assert found.hallucination is not None
+    assert found.hallucination.facts.value == pytest.approx(open_turns / len(known))
+    assert found.hallucination.turns.value == pytest.approx(open_turns / len(known))
+    assert found.hallucination.open_turns.value == 1
+    assert {n: r.strict.product.steps for n, r in found.by["knowledge"].items()} == {
+        name: known.count(name) for name in set(known)
+    }
+    honest = thinking_figures([thinking(t, right) for t in episodes]).hallucination
+    assert honest is not None
+    assert honest.facts.value == 0
+    assert honest.hypotheses.value is None
+
+
+def test_figures_by_action_type_and_task_type_add_up(episodes: list[Trajectory]) -> None:
+    def only_going(step: Transition) -> str:
+        return (right if step.action.text.startswith("go ") else wrong)(step)
+
+    found = thinking_figures([thinking(t, only_going) for t in episodes])
+    assert {name: r.strict.accuracy.value for name, r in found.by["action"].items()} == {
+        name: float(name == "go") for name in found.by["action"]
+    }
+    assert len(found.by["action"]) > 2
+    assert sum(r.strict.product.steps for r in found.by["task_type"].values()) == found.turns
+    assert all(m.action.split()[0] != "go" for m in found.mistakes)
+    assert found.mistakes[0].imagined == "You arrive at moon 1. On the moon 1, you see a cheese 1."
+
+
+def test_what_is_said_by_rote_stands_beside_it(episodes: list[Trajectory]) -> None:
+    template = TemplateWorldModel.fit(episodes)
+    baselines = {"copy": CopyWorldModel(), "template": template, "opening": OpeningWorldModel(template)}
+    told = [thinking(t, lambda s: right(s) if s.index % 2 else nothing(s)) for t in episodes]
+    found = {t.name: t for t in thinking_figures(told, baselines=baselines).trivial}
+    steps = [s for t in told for s in t.transitions]
+    opening = found["opening"]
+    arrivals = [OpeningWorldModel(template)._opening(p).observation for p in _predicted(told, template)]
+    true = [bool(said and said in step.observation) for said, step in zip(arrivals, steps, strict=True)]
+    assert opening.all_turns.value == pytest.approx(sum(true) / len(true))
+    odd = [hit for hit, step in zip(true, steps, strict=True) if step.index % 2]
+    assert opening.covered_turns.value == pytest.approx(sum(odd) / len(odd))
+    assert opening.lead_covered.value == pytest.approx(1 - sum(odd) / len(odd))
+    assert found["copy"].all_turns.value < found["template"].all_turns.value <= opening.all_turns.value
+    assert found["template"].exact.value > found["opening"].exact.value
+
+
+def _predicted(told: Sequence[Trajectory], model: TemplateWorldModel):  # type: ignore[no-untyped-def]
+    from dyna_nodes.nouns import Query
+
+    return model.predict(
+        [Query(history=t.history(s.index), action=s.action) for t in told for s in t.transitions]
+    )
+
+
+class Reader:
+    """An annotator that reads "I expect …" and breaks where it is told to."""
+
+    name = "reader"
+
+    def __init__(self, breaks_on: str = "") -> None:
+        self.breaks_on = breaks_on
+        self.asked = 0
+
+    def annotate(self, trajectory: Trajectory, indices: Sequence[int]) -> list[Annotation]:
+        if trajectory.id == self.breaks_on:
+            raise AnnotatorError("nobody answers: connection refused")
+        self.asked += len(indices)
+        return [self._annotation(trajectory.transitions[i]) for i in indices]
+
+    def _annotation(self, step: Transition) -> Annotation:
+        said = step.thought.partition("I expect ")[2]
+        if not said:
+            return Annotation(step.index, labels={"simulation_present": 0.0}, problem="no simulation")
+        if said == "?":
+            return Annotation(step.index, problem="out of format: ?")
+        right = float(said in step.observation)
+        return Annotation(
+            step.index,
+            labels={"simulation_present": 1.0, "simulation_correct": right, "simulation_confidence": 4.0},
+        )
+
+
+def test_free_thinking_goes_to_the_annotator_and_ours_does_not(episodes: list[Trajectory]) -> None:
+    def mixed(step: Transition) -> str:
+        free = [f"Hm. I expect {step.observation}", "I expect rain", "Wait, hm.", "I expect ?", ""]
+        return right(step) if step.index == 0 else free[step.index % 5]
+
+    told = [thinking(t, mixed) for t in episodes]
+    reader = Reader(breaks_on=told[3].id)
+    found = thinking_figures(told, AnnotatorJudge(reader))
+    steps = [s for t in told[:3] for s in t.transitions]
+    empty_or_ours = sum(s.index == 0 or s.index % 5 == 4 for t in told for s in t.transitions)
+    failed = sum(s.index % 5 == 3 for s in steps)
+    assert found.judged_by["grounded"] == empty_or_ours
+    assert found.unjudged["out of format"] == failed
+    assert found.unjudged["nobody answers"] == sum(
+        s.index > 0 and s.index % 5 != 4 for s in told[3].transitions
+    )
+    assert reader.asked == sum(s.index > 0 and s.index % 5 != 4 for s in steps)
+    hits = sum(s.index % 5 == 0 for s in steps) + 1  # and the first turn of the trajectory that broke
+    covered = hits + sum(s.index % 5 == 1 for s in steps)
+    assert found.overall.strict.accuracy.value == pytest.approx(hits / covered)
+    assert found.overall.certain.coverage.value == pytest.approx(4 / found.turns)
+
+
+def test_no_turn_that_can_be_judged_is_an_error_that_says_why(episodes: list[Trajectory]) -> None:
+    with pytest.raises(ValueError, match="no turn whose thinking can be judged"):
+        thinking_figures([])
+    told = [thinking(episodes[0], lambda s: "I expect ?")]
+    with pytest.raises(ValueError, match=r"failed on all .*: out of format"):
+        thinking_figures(told, AnnotatorJudge(Reader()))
+
+
+def test_some_turns_only(episodes: list[Trajectory]) -> None:
+    told = [thinking(t, right) for t in episodes]
+    found = judged_turns(told, turns={t.id: [len(t.transitions) - 1] for t in told})
+    assert [(t.trajectory, t.index) for t in found] == [(t.id, len(t.transitions) - 1) for t in told]

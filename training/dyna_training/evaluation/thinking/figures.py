@@ -1,0 +1,369 @@
+"""World-model accuracy inside a policy's thinking, from judged turns to figures with intervals.
+
+Dyna-Think (arXiv 2506.00320, section 4) takes the simulations out of the thinking and judges them against the true
+next observation. A policy that simulates seldom, and only what is easy, is accurate among what it simulates; so
+accuracy is multiplied by coverage: the share of *all* turns with a right simulation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from dyna_nodes.nouns import Query, Trajectory
+from dyna_nodes.protocols import WorldModel
+from dyna_training.evaluation.episodes import game_of
+from dyna_training.evaluation.statistics import Bootstrap
+from dyna_training.evaluation.thinking.correlation import Correlation, Figure, GameScore, correlation
+from dyna_training.evaluation.thinking.turns import GROUNDED, JudgedTurn, ThinkingJudge, claim, judged_turns
+
+FORMAT: Final = "dyna-thinking-figures/1"
+MISTAKES: Final = 12
+"""Wrong simulations that are shown, spread over all of them."""
+
+Flags = NDArray[np.bool_]
+By = Literal["action", "knowledge", "task_type"]
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reading(_Figures):
+    """One way to count simulations.
+
+    Attributes:
+        coverage: Share of turns with a simulation that can be counted so.
+        accuracy: Share of these that came true.
+        product: Coverage × accuracy: share of turns with a simulation that came true.
+    """
+
+    coverage: Figure
+    accuracy: Figure
+    product: Figure
+
+
+class Readings(_Figures):
+    """The ways to count simulations.
+
+    Attributes:
+        strict: All of it has to come true, hypotheses included.
+        certain: What it is certain of has to come true; one that is certain of nothing is not counted.
+        exact: It has to say all that was observed, and nothing else.
+    """
+
+    strict: Reading
+    certain: Reading
+    exact: Reading
+
+
+class Hallucination(_Figures):
+    """Statements about what the history does not determine.
+
+    Attributes:
+        facts: Share of all certain sentences that are about such a turn, and not true.
+        turns: Share of turns with a simulation that have such a sentence.
+        open_turns: The same, among turns with a simulation whose observation the history does not determine.
+        hypotheses: Share of the hypotheses that came true.
+    """
+
+    facts: Figure
+    turns: Figure
+    open_turns: Figure
+    hypotheses: Figure
+
+
+class Trivial(_Figures):
+    """What simulations written by rote would score on the same turns.
+
+    Attributes:
+        name: Who writes.
+        all_turns: Share of all turns on which it is right; it simulates every turn.
+        covered_turns: The same among the turns that the policy simulated.
+        exact: Share of all turns on which it says all that was observed.
+        lead: The policy's coverage × accuracy less `all_turns`, paired.
+        lead_covered: The policy's accuracy less `covered_turns`, paired.
+    """
+
+    name: str
+    all_turns: Figure
+    covered_turns: Figure
+    exact: Figure
+    lead: Figure
+    lead_covered: Figure
+
+
+class Mistake(_Figures):
+    """A simulation that did not come true."""
+
+    trajectory: str
+    index: int
+    action: str
+    knowledge: str | None
+    imagined: str | None
+    observed: str
+
+
+class ThinkingFigures(_Figures):
+    """World-model accuracy inside the thinking of one policy.
+
+    Attributes:
+        trajectories: How many.
+        games: Of how many games.
+        turns: Judged turns; every share is of these.
+        unjudged: Turns on which the judge failed, left out everywhere, by reason.
+        judged_by: Turns by who judged them.
+        without_action: Turns without an action, which count as not simulated; only asked-for turns can be so.
+        overall: Over all turns.
+        by: The same by action type (first word of the command, or tool), by what the history determines, and by
+            task type.
+        hallucination: Statements about what the history does not determine; None where nobody can tell what it
+            determines, or the judge does not count sentences.
+        trivial: Simulations by rote beside it.
+        correlation: Of coverage × accuracy with success, over games; None where nothing was played to its end.
+        correlation_covered: Of accuracy among simulated turns with success.
+        success: Share of trajectories that solved the task; None where nothing was played to its end.
+        mistakes: Some of the wrong simulations.
+    """
+
+    format: Literal["dyna-thinking-figures/1"] = FORMAT
+    trajectories: int
+    games: int
+    turns: int
+    unjudged: Mapping[str, int] = Field(default_factory=dict)
+    judged_by: Mapping[str, int] = Field(default_factory=dict)
+    without_action: int = 0
+    overall: Readings
+    by: Mapping[By, Mapping[str, Readings]] = Field(default_factory=dict)
+    hallucination: Hallucination | None = None
+    trivial: tuple[Trivial, ...] = ()
+    correlation: Correlation | None = None
+    correlation_covered: Correlation | None = None
+    success: Figure | None = None
+    mistakes: tuple[Mistake, ...] = ()
+
+
+_BY: Final[tuple[tuple[By, Callable[[JudgedTurn], str | None]], ...]] = (
+    ("action", lambda t: t.facts.verb if t.acted else None),
+    ("knowledge", lambda t: t.knowledge),
+    ("task_type", lambda t: t.facts.task_type),
+)
+
+
+def thinking_figures(
+    trajectories: Iterable[Trajectory],
+    judge: ThinkingJudge | None = None,
+    *,
+    baselines: Mapping[str, WorldModel] | None = None,
+    seed: int = 0,
+) -> ThinkingFigures:
+    """Measure how well the simulations in a policy's thinking foretell what its actions do.
+
+    Args:
+        trajectories: Rollouts of *one* policy; every executed turn counts.
+        judge: Who judges a simulation; None is the grounded judge, which reads this project's form of thinking.
+        baselines: World models that write simulations by rote on the same turns, by name; see `trivial`.
+        seed: Seed of the bootstrap over games.
+
+    Raises:
+        ValueError: There is no executed turn.
+
+    Example:
+        >>> figures = thinking_figures(read_trajectories([Path("data/rollouts")]))  # doctest: +SKIP
+        >>> figures.overall.strict.product.value  # doctest: +SKIP
+        0.61
+    """
+    known = list(trajectories)
+    return figures_of(known, judged_turns(known, judge), baselines=baselines, played=True, seed=seed)
+
+
+def figures_of(
+    trajectories: Sequence[Trajectory],
+    turns: Sequence[JudgedTurn],
+    *,
+    baselines: Mapping[str, WorldModel] | None = None,
+    played: bool,
+    seed: int = 0,
+) -> ThinkingFigures:
+    """Compute figures from judged turns.
+
+    Args:
+        trajectories: Where the turns are from.
+        turns: What was judged.
+        baselines: See `thinking_figures`.
+        played: Whether the policy itself played them to their end, so that success is its own.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: There is no judged turn.
+    """
+    judged = [t for t in turns if t.judgement.simulated is not None]
+    unjudged = Counter(t.judgement.problem.partition(": ")[0] for t in turns if t.judgement.simulated is None)
+    if not judged:
+        why = f"; the judge failed on all {len(turns)}: {next(iter(unjudged))}" if turns else ""
+        raise ValueError(f"there is no turn whose thinking can be judged{why}")
+    boot = Bootstrap([t.facts.game for t in judged], seed=seed)
+    names = {by: np.array([of(t) or "" for t in judged]) for by, of in _BY}
+    success, of_all, of_covered = _with_success(trajectories, judged, seed) if played else (None, None, None)
+    return ThinkingFigures(
+        trajectories=len(trajectories),
+        games=len({t.facts.game for t in judged}),
+        turns=len(judged),
+        unjudged=dict(unjudged),
+        judged_by=Counter(t.judgement.judge for t in judged),
+        without_action=sum(not t.acted for t in judged),
+        overall=_readings(boot, judged),
+        by={
+            by: {str(name): _readings(boot, judged, found == name) for name in sorted(set(found) - {""})}
+            for by, found in names.items()
+        },
+        hallucination=_hallucination(boot, judged),
+        trivial=_trivial(boot, trajectories, judged, baselines or {}),
+        correlation=of_all,
+        correlation_covered=of_covered,
+        success=success,
+        mistakes=_mistakes(judged),
+    )
+
+
+def _flags(turns: Sequence[JudgedTurn], of: Callable[[JudgedTurn], object]) -> Flags:
+    return np.array([bool(of(t)) for t in turns], dtype=bool)
+
+
+def _readings(boot: Bootstrap, turns: Sequence[JudgedTurn], where: Flags | None = None) -> Readings:
+    inside = np.ones(len(turns), dtype=bool) if where is None else where
+
+    def reading(said: Callable[[JudgedTurn], bool | None]) -> Reading:
+        covered = _flags(turns, lambda t: said(t) is not None)
+        right = _flags(turns, said)
+        return Reading(
+            coverage=Figure.of(boot.mean(covered, where=inside)),
+            accuracy=Figure.of(boot.mean(right, where=inside & covered)),
+            product=Figure.of(boot.mean(right, where=inside)),
+        )
+
+    return Readings(
+        strict=reading(lambda t: t.judgement.correct),
+        certain=reading(lambda t: t.judgement.certain_correct),
+        exact=reading(lambda t: t.judgement.exact),
+    )
+
+
+def _hallucination(boot: Bootstrap, turns: Sequence[JudgedTurn]) -> Hallucination | None:
+    known = _flags(turns, lambda t: t.knowledge is not None and t.judgement.judge == GROUNDED)
+    simulated = known & _flags(turns, lambda t: t.judgement.simulated)
+    if not simulated.any():
+        return None
+    undetermined = _flags(turns, lambda t: t.knowledge != "determined")
+    false = np.array([t.judgement.false for t in turns], dtype=float) * undetermined
+    certain, supposed, supposed_true = (
+        np.array([getattr(t.judgement, name) for t in turns], dtype=float)
+        for name in ("certain", "supposed", "supposed_true")
+    )
+    return Hallucination(
+        facts=Figure.of(boot.ratio(false, certain, where=simulated)),
+        turns=Figure.of(boot.mean(false > 0, where=simulated)),
+        open_turns=Figure.of(boot.mean(false > 0, where=simulated & undetermined)),
+        hypotheses=Figure.of(boot.ratio(supposed_true, supposed, where=simulated)),
+    )
+
+
+def _trivial(
+    boot: Bootstrap,
+    trajectories: Sequence[Trajectory],
+    turns: Sequence[JudgedTurn],
+    baselines: Mapping[str, WorldModel],
+) -> tuple[Trivial, ...]:
+    by_id = {t.id: t for t in trajectories}
+    queries = (
+        [
+            Query(
+                history=by_id[t.trajectory].history(t.index),
+                action=by_id[t.trajectory].transitions[t.index].action,
+            )
+            for t in turns
+        ]
+        if baselines
+        else []
+    )
+    covered = _flags(turns, lambda t: t.judgement.simulated)
+    right = _flags(turns, lambda t: t.judgement.correct)
+    acted = _flags(turns, lambda t: t.acted)
+    found = []
+    for name, model in baselines.items():
+        said = [
+            claim(p.observation or "", t.facts.observation)
+            for p, t in zip(model.predict(queries), turns, strict=True)
+        ]
+        true = np.array([bool(s.certain and s.correct) for s in said], dtype=bool) & acted
+        exact = np.array([bool(s.exact) for s in said], dtype=bool) & acted
+        found.append(
+            Trivial(
+                name=name,
+                all_turns=Figure.of(boot.mean(true)),
+                covered_turns=Figure.of(boot.mean(true, where=covered)),
+                exact=Figure.of(boot.mean(exact)),
+                lead=Figure.of(boot.difference(right, true)),
+                lead_covered=Figure.of(boot.difference(right, true, where=covered)),
+            )
+        )
+    return tuple(found)
+
+
+def _with_success(
+    trajectories: Sequence[Trajectory], turns: Sequence[JudgedTurn], seed: int
+) -> tuple[Figure | None, Correlation | None, Correlation | None]:
+    """Return the success, and the correlations of coverage × accuracy and of accuracy with it."""
+    ended = [t for t in trajectories if t.outcome != "unknown"]
+    if not ended:
+        return None, None, None
+    wins: dict[str, list[bool]] = {}
+    for trajectory in ended:
+        wins.setdefault(game_of(trajectory), []).append(trajectory.outcome == "success")
+    ids = {t.id for t in ended}
+    by_game: dict[str, list[JudgedTurn]] = {}
+    for turn in turns:
+        if turn.trajectory in ids:
+            by_game.setdefault(turn.facts.game, []).append(turn)
+
+    def scores(among: Callable[[JudgedTurn], object]) -> list[GameScore]:
+        found = []
+        for game, of_game in by_game.items():
+            counted = [bool(t.judgement.correct) for t in of_game if among(t)]
+            accuracy = sum(counted) / len(counted) if counted else None
+            success = sum(wins[game]) / len(wins[game])
+            found.append(GameScore(game, _task_type(of_game[0]), accuracy, success))
+        return found
+
+    boot = Bootstrap([game_of(t) for t in ended], seed=seed)
+    return (
+        Figure.of(boot.mean([t.outcome == "success" for t in ended])),
+        correlation(scores(lambda t: True), seed=seed),
+        correlation(scores(lambda t: t.judgement.simulated), seed=seed),
+    )
+
+
+def _task_type(turn: JudgedTurn) -> str:
+    """Return what is held constant: the type of task, or else the environment."""
+    return turn.facts.task_type or turn.facts.game.partition(":")[0]
+
+
+def _mistakes(turns: Sequence[JudgedTurn]) -> tuple[Mistake, ...]:
+    wrong = [t for t in turns if t.judgement.correct is False]
+    number = min(MISTAKES, len(wrong))
+    return tuple(
+        Mistake(
+            trajectory=turn.trajectory,
+            index=turn.index,
+            action=turn.facts.command,
+            knowledge=turn.knowledge,
+            imagined=turn.judgement.outcome,
+            observed=turn.facts.observation,
+        )
+        for turn in (wrong[i * len(wrong) // number] for i in range(number))
+    )
