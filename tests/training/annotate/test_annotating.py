@@ -41,7 +41,7 @@ class Notes:
         ]
 
 
-def _recorded(folder: Path, count: int = 3, **first: Any) -> Path:
+def recorded(folder: Path, count: int = 3, **first: Any) -> Path:
     with TrajectoryWriter(folder / "worker-0.jsonl") as writer:
         for n in range(count):
             steps = [
@@ -64,7 +64,7 @@ def _settings(tmp_path: Path, **changes: Any) -> AnnotateSettings:
 
 
 def test_every_turn_is_annotated_or_reported_with_its_reason(tmp_path: Path) -> None:
-    _recorded(tmp_path / "data")
+    recorded(tmp_path / "data")
     manifest = annotate(_settings(tmp_path), annotator=Notes(), command="dyna annotate")
     assert manifest["complete"]
     assert manifest["counts"] == {"trajectories": 3, "turns": 9, "annotated": 6, "problems": 3}
@@ -79,7 +79,7 @@ def test_every_turn_is_annotated_or_reported_with_its_reason(tmp_path: Path) -> 
 
 
 def test_an_interrupted_work_goes_on_and_asks_about_nothing_twice(tmp_path: Path) -> None:
-    _recorded(tmp_path / "data")
+    recorded(tmp_path / "data")
     with pytest.raises(KeyboardInterrupt):
         annotate(_settings(tmp_path), annotator=Notes(stops_at="run1"))
     half = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -100,7 +100,7 @@ def test_an_interrupted_work_goes_on_and_asks_about_nothing_twice(tmp_path: Path
 
 
 def test_a_trajectory_that_fails_is_reported_and_tried_again_next_time(tmp_path: Path) -> None:
-    _recorded(tmp_path / "data")
+    recorded(tmp_path / "data")
     manifest = annotate(_settings(tmp_path), annotator=Notes(fails=["run1"]))
     assert not manifest["complete"]
     assert manifest["failed"] == [{"trajectory": "run1", "reason": "nobody answers"}]
@@ -111,7 +111,7 @@ def test_a_trajectory_that_fails_is_reported_and_tried_again_next_time(tmp_path:
 
 
 def test_when_nobody_answers_the_work_ends_and_keeps_what_it_has(tmp_path: Path) -> None:
-    _recorded(tmp_path / "data", count=8)
+    recorded(tmp_path / "data", count=8)
     fails = Notes(fails=[f"run{n}" for n in range(2, 8)])
     with pytest.raises(
         AnnotateError, match=r"5 trajectories in a row .* nobody answers\n2 of 8 are annotated"
@@ -122,8 +122,8 @@ def test_when_nobody_answers_the_work_ends_and_keeps_what_it_has(tmp_path: Path)
 
 
 def test_damaged_lines_and_steps_that_are_not_imitated_are_left_out(tmp_path: Path) -> None:
-    _recorded(tmp_path / "data", count=1)
-    _recorded(tmp_path / "data" / "noisy", count=1, labels={"expert": 0.0})
+    recorded(tmp_path / "data", count=1)
+    recorded(tmp_path / "data" / "noisy", count=1, labels={"expert": 0.0})
     with (tmp_path / "data" / "worker-0.jsonl").open("ab") as file:
         file.write(b"no trajectory\n")
     manifest = annotate(_settings(tmp_path), annotator=Notes())
@@ -133,7 +133,7 @@ def test_damaged_lines_and_steps_that_are_not_imitated_are_left_out(tmp_path: Pa
 
 def test_an_annotation_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
     old = {"difference": "old", "critique": "Yes, fine."}
-    _recorded(tmp_path / "data", count=1, notes=old, labels={"return_to_go": 0.5})
+    recorded(tmp_path / "data", count=1, notes=old, labels={"return_to_go": 0.5})
     annotate(_settings(tmp_path), annotator=Notes())
     [run] = read_trajectories([tmp_path / "out"])
     assert [s.notes for s in run.transitions] == [
@@ -155,16 +155,16 @@ def test_an_annotation_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) 
 def test_other_settings_and_missing_data_are_refused(
     tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
-    _recorded(tmp_path / "data", count=1)
+    recorded(tmp_path / "data", count=1)
     annotate(_settings(tmp_path), annotator=Notes())
     with pytest.raises(AnnotateError, match=says):
         annotate(_settings(tmp_path, **changes), annotator=Notes())
 
 
 def test_a_folder_is_not_annotated_into_itself(tmp_path: Path) -> None:
-    _recorded(tmp_path / "data", count=1)
+    recorded(tmp_path / "data", count=1)
     with pytest.raises(AnnotateError, match="lies in the folder"):
         annotate(_settings(tmp_path, out=tmp_path / "data"), annotator=Notes())
-    _recorded(tmp_path / "out", count=1)
+    recorded(tmp_path / "out", count=1)
     with pytest.raises(AnnotateError, match=r"holds trajectories and no manifest\.json"):
         annotate(_settings(tmp_path), annotator=Notes())

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 
+from dyna_nodes.codec.objectives import why_not
 from dyna_nodes.nouns import Action, Trajectory, Transition
 from dyna_training.annotate.annotating import annotate, annotate_trajectory
 from dyna_training.annotate.annotator import AnnotatorError
@@ -195,6 +196,7 @@ def test_a_critique_has_its_hint_its_place_and_its_labels() -> None:
         "critique": "Wait, room 0 holds no mug.",
         "critique_after": "If I go there, I will see it.",
     }
+    assert why_not(step, "critique") == ""  # training finds the place, inside of the line
     assert step.labels == {
         "simulation_present": 1.0,
         "simulation_correct": 0.0,
