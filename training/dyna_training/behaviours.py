@@ -5,7 +5,7 @@ searching expert, the noisy expert and uniformly random admissible actions, and 
 commands. Outside of the mixture, the clumsy expert makes the mistakes of a small policy: it counts on past the
 last drawer and reaches for what is not there, so that a world model sees what these do. The expert that goes astray
 first does almost the right task, so that a world model sees what does not solve it, and looks into places that are
-not there.
+not there. The teachers play as the expert does and think it through (`dyna_training.teachers`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from dyna_training.environments.alfworld.priors import search_prior
 from dyna_training.environments.alfworld.task import Task, kind
 from dyna_training.environments.base import ForkableEnv
 
-BehaviourName = Literal["expert", "noisy", "random", "clumsy", "astray"]
+MixedName = Literal["expert", "noisy", "random", "clumsy", "astray"]
+TeacherName = Literal["teacher", "teacher-future", "teacher-noisy"]
+BehaviourName = Literal[MixedName, TeacherName]
 
 BEHAVIOURS: Final[tuple[BehaviourName, ...]] = get_args(BehaviourName)
+TEACHERS: Final[tuple[TeacherName, ...]] = get_args(TeacherName)
 MIXTURE: Final[tuple[BehaviourName, ...]] = ("expert", "noisy", "random")
 INVALID_RATE: Final = 0.05
 NOISE: Final = 0.3
@@ -74,6 +77,10 @@ class Behaviour(Protocol):
         """Choose the next command."""
         ...
 
+    def observe(self, command: str, observation: str) -> None:
+        """Take note of what the chosen command did."""
+        ...
+
 
 class Mixed:
     """An expert that with probability ``noise`` acts uniformly at random and sometimes says something
@@ -85,8 +92,8 @@ class Mixed:
         max_steps: Longest episode; random episodes draw a shorter one.
     """
 
-    def __init__(self, name: BehaviourName, rng: random.Random, max_steps: int = 50) -> None:
-        self.name = name
+    def __init__(self, name: MixedName, rng: random.Random, max_steps: int = 50) -> None:
+        self.name: str = name
         self.max_steps = min(max_steps, rng.randint(*RANDOM_STEPS)) if name == "random" else max_steps
         self._noise = {"expert": 0.0, "noisy": NOISE, "random": 1.0, "clumsy": CLUMSY_NOISE, "astray": 0.0}[
             name
@@ -112,6 +119,9 @@ class Mixed:
                 return Choice(command)
         decision: Decision = expert.decide()
         return Choice(decision.action, decision.thought, expert=True)
+
+    def observe(self, command: str, observation: str) -> None:
+        """Take note of nothing: the expert follows the history."""
 
     def _wrong_task(self, expert: SearchingExpert) -> str | None:
         """Return the next command towards almost the right task; None when that is done or unknown."""

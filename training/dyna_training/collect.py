@@ -24,10 +24,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.settings import Memory
-from dyna_training.behaviours import BEHAVIOURS, MIXTURE, BehaviourName, mixture, mixture_digest
+from dyna_training.behaviours import BEHAVIOURS, MIXTURE, TEACHERS, BehaviourName, mixture, mixture_digest
 from dyna_training.environments.alfworld.generator import RESERVED_SEEDS
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
 from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
+from dyna_training.teachers.grounded import distribution, distribution_digest
 from dyna_training.whole import write_whole
 from dyna_training.workers import Report, WorkersFailed, run_tasks
 
@@ -225,6 +226,7 @@ class Collection:
         keys = [game_key(e.game) for e in episodes]
         left = [e for e in episodes if e.key not in self.recorded]
         frozen = self.settings.behaviours == MIXTURE and self.settings.policy is None
+        teaches = not set(TEACHERS).isdisjoint(self.settings.behaviours)
         manifest = {
             "format": FORMAT,
             "command": self.command,
@@ -233,6 +235,7 @@ class Collection:
             "episodes": len(episodes),
             "games": {"number": len(set(keys)), "digest": digest_of(sorted(set(keys)))[:16]},
             "mixture": {**mixture(), "digest": mixture_digest()} if frozen else None,
+            "teacher": {**distribution(), "digest": distribution_digest()} if teaches else None,
             "counts": self.counts(),
             "failed": self.failed,
             "crashes": self.crashes,

@@ -9,10 +9,11 @@ from typing import Final
 
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Counterfactual, Provenance, Trajectory, Transition, digest_of
-from dyna_training.behaviours import BehaviourName, Mixed, other_commands
+from dyna_training.behaviours import Behaviour, BehaviourName, Mixed, other_commands
 from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
 from dyna_training.environments.alfworld.experts import SearchingExpert
 from dyna_training.environments.base import Expert, ForkableEnv
+from dyna_training.teachers.grounded import GroundedTeacher
 
 ENVIRONMENT: Final = "dyna/ALFWorld-v0"
 LABEL_HORIZON: Final = 50
@@ -58,6 +59,19 @@ def counterfactual(env: ForkableEnv, expert: SearchingExpert, command: str) -> C
     )
 
 
+def player_of(name: BehaviourName, rng: random.Random, max_steps: int = 50) -> Behaviour:
+    """Return the behaviour of a name, for one episode.
+
+    Args:
+        name: Which behaviour.
+        rng: The episode's random generator.
+        max_steps: Longest episode.
+    """
+    if name == "teacher" or name == "teacher-future" or name == "teacher-noisy":
+        return GroundedTeacher(name, rng, max_steps)
+    return Mixed(name, rng, max_steps)
+
+
 def play(
     game: GameLike,
     behaviour: BehaviourName,
@@ -85,7 +99,7 @@ def play(
     observation, info = env.reset(seed=seed)
     rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour))
     expert = env.expert()
-    player = Mixed(behaviour, rng, max_steps)
+    player = player_of(behaviour, rng, max_steps)
     other_rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour, "forks"))
     trajectory = Trajectory(
         id=episode_id(info["game_id"], behaviour, seed),
@@ -101,6 +115,7 @@ def play(
         tried = tuple(counterfactual(env, expert, command) for command in others)
         answer, reward, won, _, _ = env.step(choice.command)
         expert.observe(choice.command, answer)
+        player.observe(choice.command, answer)
         transitions.append(
             Transition(
                 id=step_id(trajectory.id, index),

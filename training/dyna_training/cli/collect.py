@@ -37,7 +37,8 @@ def collect(
     behaviours: Annotated[
         str | None,
         typer.Option(
-            help="Who plays, separated by commas: expert, noisy, random, clumsy, astray; each plays every game."
+            help="Who plays, separated by commas: expert, noisy, random, clumsy, astray, teacher, "
+            "teacher-noisy, teacher-future; each plays every game."
         ),
     ] = None,
     mixture: Annotated[
@@ -240,6 +241,8 @@ def _summary(manifest: dict[str, Any], out: Path) -> None:
     console.print(table)
     if manifest["mixture"]:
         console.print(f"frozen mixture {manifest['mixture']['digest']}")
+    if manifest["teacher"]:
+        console.print(f"teacher's distribution {manifest['teacher']['digest']}")
     for failure in manifest["failed"]:
         console.print(f"skipped: {failure['player']} on {failure['game']}: {failure['reason']}", markup=False)
 

@@ -85,11 +85,20 @@ def abbreviate(
     data: Annotated[list[Path], typer.Option(help="Folder or file of trajectories; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the shortened ones; it must hold none yet.")],
     method: Annotated[
-        Literal["extractive"], typer.Option(help="extractive: only removes sentences; needs no model.")
+        Literal["extractive", "structural"],
+        typer.Option(
+            help="extractive: only removes sentences; needs no model. structural: keeps five kinds of lines of "
+            "a grounded teacher's thinking."
+        ),
     ] = "extractive",
     keep_under: Annotated[
-        int, typer.Option(min=0, help="Turns of at most so many tokens stay untouched.")
-    ] = 550,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Turns of at most so many tokens stay untouched. Default: 550; structural: 0.",
+            show_default=False,
+        ),
+    ] = None,
     base: Annotated[
         str, typer.Option(help="Model whose tokenizer counts: smollm2, a folder, a model of the hub.")
     ] = "smollm2",
@@ -104,14 +113,21 @@ def abbreviate(
 
       dyna traces abbreviate --data data/teacher --out data/short
       dyna traces abbreviate --data data/teacher --out data/short --keep-under 200 --base ./my-model
+      dyna traces abbreviate --data data/teacher --out data/short --method structural
     """
     from dyna_graph.errors import DynaError
     from dyna_nodes.local.base import LocalModelError
-    from dyna_training.traces.abbreviating import AbbreviateSettings
+    from dyna_training.traces.abbreviating import KEEP_UNDER, AbbreviateSettings
     from dyna_training.traces.abbreviating import abbreviate as run
     from dyna_training.traces.importing import TracesError
 
-    settings = AbbreviateSettings(data=tuple(data), out=out, method=method, keep_under=keep_under, base=base)
+    settings = AbbreviateSettings(
+        data=tuple(data),
+        out=out,
+        method=method,
+        keep_under=KEEP_UNDER[method] if keep_under is None else keep_under,
+        base=base,
+    )
     with _progress("shortening", quiet) as advance:
         try:
             manifest = run(settings, command=command(), on_trajectory=advance)

@@ -2,7 +2,7 @@
 
     dyna traces abbreviate --data data/teacher --out data/short
 
-Turns of at most ``keep_under`` tokens stay as they are (the paper's 550). Of what an abbreviator returns for a
+Turns of at most ``keep_under`` tokens stay as they are (`KEEP_UNDER`). Of what an abbreviator returns for a
 longer turn, the shortest valid text is taken; where none is valid or shorter, the turn keeps its full text.
 """
 
@@ -27,7 +27,10 @@ from dyna_training.traces.importing import TracesError, publishing, write_manife
 from dyna_training.traces.report import REPORT, figures, markdown
 
 FORMAT: Final = "dyna-abbreviation/1"
-Method = Literal["extractive"]
+Method = Literal["extractive", "structural"]
+KEEP_UNDER: Final[dict[Method, int]] = {"extractive": 550, "structural": 0}
+"""Method to the tokens up to which turns stay untouched unless something else is said: the paper's 550 for a reasoning
+model's thinking, none for thinking in the shared form, which is shorter than that throughout."""
 Became = Literal["untouched", "shortened", "full"]
 
 
@@ -84,8 +87,9 @@ class Outcome(NamedTuple):
 def make_abbreviator(method: Method) -> Abbreviator:
     """Return the abbreviator of a name."""
     from dyna_training.traces.extractive import ExtractiveAbbreviator
+    from dyna_training.traces.structural import StructuralAbbreviator
 
-    return {"extractive": ExtractiveAbbreviator}[method]()
+    return StructuralAbbreviator() if method == "structural" else ExtractiveAbbreviator()
 
 
 def load_tokenizer(base: str) -> Tokenizer:

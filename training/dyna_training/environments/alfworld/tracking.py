@@ -233,6 +233,16 @@ class Tracker:
             self.was_in = {**self.was_in, **new}
 
 
+def success_text(verb: str, first: str, second: str = "") -> str:
+    """Return how the observation of a command that changes something begins when it did; empty for other verbs."""
+    return _SUCCESS[verb].format(first, second) if verb in _SUCCESS else ""
+
+
+def named_things(text: str) -> list[str]:
+    """Return the numbered things that a text lists with an article, as observations do."""
+    return _ITEM.findall(text)
+
+
 def inserted(things: tuple[str, ...], thing: str) -> tuple[str, ...]:
     """Insert a name where the games list it: kinds alphabetically, numbers downwards."""
     if thing in things:

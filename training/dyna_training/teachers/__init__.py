@@ -1,0 +1,1 @@
+"""Teachers: who chooses, and writes the thinking that a policy imitates."""
