@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_no_thought_names_a_thing_that_was_not_seen() -> None:
 
 def _names(text: str) -> list[tuple[str, str]]:
     words = text.replace(",", " ").replace(".", " ").split()
-    return [(a, b) for a, b in zip(words, words[1:], strict=False) if b.isdigit()]
+    return [(a, b) for a, b in itertools.pairwise(words) if b.isdigit()]
 
 
 def test_the_future_arm_is_always_right_and_knows_what_nobody_saw() -> None:
@@ -73,7 +74,8 @@ def test_the_future_arm_is_always_right_and_knows_what_nobody_saw() -> None:
         seen = trajectory.task
         for step in trajectory.transitions:
             simulation = simulation_of(step.thought, step.action.text)
-            assert simulation is not None and holds(simulation, step.observation)
+            assert simulation is not None
+            assert holds(simulation, step.observation)
             unseen += any(f"{a} {b}" not in seen for a, b in _names(simulation.outcome))
             seen += "\n" + step.observation
     assert unseen > len(GAMES)
@@ -96,7 +98,7 @@ def test_impossible_candidates_are_seen_to_be_impossible() -> None:
 def test_mistakes_of_the_noisy_teacher_are_read_and_then_verified() -> None:
     after_mistake = []
     for trajectory in episodes("teacher-noisy"):
-        for before, step in zip(trajectory.transitions, trajectory.transitions[1:], strict=False):
+        for before, step in itertools.pairwise(trajectory.transitions):
             assert bool(before.thought) == bool(before.labels["expert"])
             if not before.labels["expert"] and before.observation == NOTHING_HAPPENS and step.thought:
                 after_mistake.append(parts(step.thought)[0].text)
