@@ -64,6 +64,7 @@ def create_dyna_agent(
     candidates: int = 1,
     horizon: int = 1,
     memory: Memory = "thoughts",
+    inner_simulation: bool = False,
     mode: Mode = "enforce",
     max_revisions: int = 2,
     on_exhausted: Policy = "block",
@@ -100,7 +101,8 @@ def create_dyna_agent(
     Args:
         model: The policy: any chat model, or its name (`dyna_graph.models.resolve_model`).
         tools: Tools, or functions to make tools of.
-        world_model: Imagines what actions would do; None imagines nothing.
+        world_model: Imagines what actions would do; None imagines nothing. With
+            `dyna_nodes.world_models.ThinkingWorldModel` it is the policy that imagines, inside its response.
         critic: Judges what was imagined; None approves everything.
         system_prompt: What stands before every conversation.
         candidates: How many responses the policy proposes per turn.
@@ -108,6 +110,8 @@ def create_dyna_agent(
         memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole; ``actions`` shows
             the calls without the text beside them, as in training with that memory. ``messages`` and the record
             keep everything.
+        inner_simulation: Whether what the policy's own thinking imagines of a call is recorded and scored, too,
+            beside the prediction that the critic judges.
         mode: ``enforce`` obeys verdicts; ``advise`` runs everything and adds the hint to the result;
             ``shadow`` only records.
         max_revisions: How many turns in a row may be rejected entirely before ``on_exhausted`` decides.
@@ -160,6 +164,7 @@ def create_dyna_agent(
         candidates=candidates,
         horizon=horizon,
         memory=memory,
+        inner_simulation=inner_simulation,
         mode=mode,
         max_revisions=max_revisions,
         on_exhausted=on_exhausted,

@@ -11,9 +11,17 @@ from rich.table import Table
 
 from dyna_graph.errors import DynaError
 from dyna_nodes.experience import ExperienceLog, Problem
+from dyna_nodes.inner import INNER
 from dyna_nodes.nouns import Transition
 
 SCORES = ("exact", "f1", "outcome", "surprise")
+"""Scores of the world model's predictions; always shown."""
+THINKING = (
+    "holds",
+    "certain_holds",
+    *(f"{INNER}{s}" for s in ("exact", "f1", "outcome", "holds", "certain_holds")),
+)
+"""Scores of what the policy's own thinking simulated; shown where there are some."""
 
 
 def log_stats(folder: Path) -> dict[str, Any]:
@@ -25,8 +33,9 @@ def log_stats(folder: Path) -> dict[str, Any]:
     Returns:
         ``transitions`` (executed), ``imagined`` (proposed and not executed), ``trajectories``, ``segments``,
         ``bytes``, ``outcomes`` (trajectories by outcome), ``problems`` (what could not be read), and
-        ``tools``: for each tool its ``calls`` (executed), ``predictions``, ``decisions``, ``status``,
-        and ``scores`` (mean in the score's own unit, with its number of calls).
+        ``tools``: for each tool its ``calls`` (executed), ``predictions``, ``inner`` (simulations in the policy's
+        thinking, where they are recorded beside predictions), ``decisions``, ``status``, and ``scores`` (mean
+        in the score's own unit, with its number of calls).
 
     Raises:
         DynaError: There is no such folder, or it holds no log.
@@ -66,6 +75,7 @@ class _Tool:
     def __init__(self) -> None:
         self.calls = 0
         self.predictions: Counter[str] = Counter()
+        self.inner: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self.status: Counter[str] = Counter()
         self.sums: dict[str, float] = {}
@@ -81,7 +91,9 @@ class _Tool:
         self.status[transition.status] += 1
         if transition.prediction is not None:
             self.predictions["failed" if transition.prediction.error else "made"] += 1
-        for score in SCORES:
+        if transition.inner is not None:
+            self.inner["failed" if transition.inner.error else "made"] += 1
+        for score in (*SCORES, *THINKING):
             if score in transition.scores:
                 self.sums[score] = self.sums.get(score, 0.0) + transition.scores[score]
                 self.counts[score] += 1
@@ -91,6 +103,7 @@ class _Tool:
         return {
             "calls": self.calls,
             "predictions": dict(self.predictions),
+            **({"inner": dict(self.inner)} if self.inner else {}),
             "decisions": dict(self.decisions),
             "status": dict(self.status),
             "scores": {
@@ -108,12 +121,19 @@ def table(figures: dict[str, Any]) -> Iterator[Any]:
         f"trajectories ({outcomes or 'none'}), {figures['imagined']} proposals not executed, "
         f"{figures['segments']} segments, {figures['bytes'] / 1024:.0f} KiB"
     )
-    result = Table("tool", "calls", "predicted", "verdicts", "status")
-    for score in SCORES:
+    tools = figures["tools"].values()
+    shown = [*SCORES, *(s for s in THINKING if any(s in tool["scores"] for tool in tools))]
+    kinds = ["predictions", "decisions", "status"]
+    titles = ["predicted", "verdicts", "status"]
+    if any("inner" in tool for tool in tools):
+        kinds.insert(1, "inner")
+        titles.insert(1, "simulated in thinking")
+    result = Table("tool", "calls", *titles)
+    for score in shown:
         result.add_column(score, justify="right")
     for name, tool in figures["tools"].items():
-        scores = (f"{tool['scores'][s]['mean']:.2f}" if s in tool["scores"] else "" for s in SCORES)
-        cells = (_counts(tool[kind]) for kind in ("predictions", "decisions", "status"))
+        scores = (f"{tool['scores'][s]['mean']:.2f}" if s in tool["scores"] else "" for s in shown)
+        cells = (_counts(tool.get(kind, {})) for kind in kinds)
         result.add_row(name, str(tool["calls"]), *cells, *scores)
     yield result
     for problem in figures["problems"]:

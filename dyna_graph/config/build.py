@@ -107,6 +107,10 @@ def build_world_model(config: DynaConfig, tools: Sequence[Any] = ()) -> WorldMod
         return None
     if settings.kind == "trained":
         return _trained(config, given)
+    if settings.kind == "thinking":
+        from dyna_nodes.world_models import ThinkingWorldModel
+
+        return _made(config, ThinkingWorldModel, given)
     if settings.model is not None:
         given["model"] = chat_model(config, settings.model, "world_model")
     if settings.kind == "chat":

@@ -34,8 +34,9 @@ class TrustSettings(Settings):
     """How many executed calls a tool needs before it can be trusted."""
     lower_bound: Share = 0.8
     """What the lower confidence bound of the metric must reach, in [0, 1]."""
-    metric: Literal["exact", "f1", "outcome"] = "exact"
-    """How predictions are compared with reality: exact text, token F1, or outcome."""
+    metric: Literal["exact", "f1", "outcome", "holds"] = "exact"
+    """How predictions are compared with reality: exact text, token F1, or outcome; `holds` for the world model
+    `thinking`, whose simulations need not say everything."""
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.95
     """Confidence of the one-sided bound, in (0, 1)."""
     untrusted: Literal["escalate", "approve", "reject"] = "escalate"

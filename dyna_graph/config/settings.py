@@ -35,7 +35,7 @@ Discount = Annotated[float, Field(strict=True, gt=0, le=1)]
 Policy = Literal["block", "allow", "escalate"]
 Text = Annotated[str, Field(min_length=1)]
 
-KINDS = ("chat", "trained", "environment", "none")
+KINDS = ("chat", "trained", "thinking", "environment", "none")
 """Kinds of world models that need no plugin, except that *environment* comes with the training package."""
 
 _TAKES = {"model": ("chat", "trained"), "context": ("chat", "trained")}
@@ -129,8 +129,9 @@ class WorldModelSettings(Settings):
     """
 
     kind: Text
-    """`chat` (any chat model, prompted), `trained` (a fine-tuned adapter), `environment` (a fork of the real
-    one), `none`, or the name of an installed plugin."""
+    """`chat` (any chat model, prompted), `trained` (a fine-tuned adapter), `thinking` (what the policy simulates in
+    its own response; no second model), `environment` (a fork of the real one), `none`, or the name of an installed
+    plugin."""
     model: ModelSettings | None = None
     """The model of the kinds `chat` and `trained`."""
     context: Literal["agent", "privileged"] = "agent"
@@ -219,6 +220,8 @@ class SimulateSettings(Settings):
     """Factor per imagined step, in (0, 1]."""
     world_model_timeout: Seconds | None = None
     """Seconds that all predictions of one depth may take; missing ones then count as failed."""
+    inner_simulation: bool = False
+    """Whether what the policy's own thinking imagines is recorded and scored beside the world model's prediction."""
     surprise: bool = True
     """Whether the world model is asked how likely it had thought what really happened; see `scores` in the log."""
 

@@ -14,7 +14,9 @@ from dyna_nodes.nouns import Action, Step, new_id
 MARK = "dyna"
 """Key in ``additional_kwargs`` of the messages that the loop itself writes; a dict with ``kind``."""
 _THINKING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking"})
-"""Keys of ``additional_kwargs`` in which providers' models hand over what they thought."""
+"""Keys in which providers' models hand over what they thought, in ``additional_kwargs`` and in content blocks."""
+_BLOCKS = frozenset({"reasoning", "reasoning_content", "thinking"})
+"""Types of the content blocks that hold thinking."""
 EMPTY_HINT = "Your last message was empty. Call a tool, or write your final answer."
 
 
@@ -221,8 +223,25 @@ def invalid_answers(message: AIMessage) -> list[BaseMessage]:
 
 
 def thought_of(message: AIMessage) -> str:
-    """Return what the policy wrote besides its calls."""
-    return text_of(message)
+    """Return what the policy wrote besides its calls: its thinking, wherever its provider puts it, and its text."""
+    if isinstance(message.content, str) and not message.additional_kwargs:
+        return message.content
+    hidden = [message.additional_kwargs.get(key) for key in sorted(_THINKING)]
+    if not isinstance(message.content, str):
+        hidden += [b for b in message.content if isinstance(b, dict) and b.get("type") in _BLOCKS]
+    thinking = list(dict.fromkeys(text for value in hidden for text in _texts(value)))
+    return "\n".join([*thinking, *filter(None, [text_of(message)])])
+
+
+def _texts(value: Any) -> list[str]:
+    """Return the texts in what a provider hands over as thinking: a text, a block, or a list of them."""
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    if isinstance(value, dict):
+        return [text for key in (*sorted(_THINKING), "summary", "text") for text in _texts(value.get(key))]
+    return []
 
 
 def actions_only(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

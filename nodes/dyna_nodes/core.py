@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
@@ -22,48 +21,12 @@ from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.guard import Identities
 from dyna_nodes.histories import Histories, Known
 from dyna_nodes.journal import IntentJournal, ajournal_beside, journal_beside
-from dyna_nodes.nouns import Noun, Provenance, new_id
+from dyna_nodes.nouns import Provenance, new_id
 from dyna_nodes.policy import Policy
 from dyna_nodes.protocols import Critic, SurprisedWorldModel, WorldModel
 from dyna_nodes.settings import LoopSettings, ToolSettings
+from dyna_nodes.shelf import Shelf
 from dyna_nodes.state import Progress
-
-N = TypeVar("N", bound=Noun)
-
-
-class Shelf:
-    """Writes nouns as plain dicts for the state, since checkpoints hold no classes of ours, and reads them
-    back.
-
-    What this process has written itself it does not parse again: the last few dicts are remembered with their
-    nouns. Dicts out of a checkpoint are others, and parsed.
-    """
-
-    def __init__(self, size: int = 2048) -> None:
-        self._known: dict[int, tuple[dict[str, Any], Noun]] = {}
-        self._written: dict[int, tuple[dict[str, Any], Noun]] = {}
-        self._size = size
-        self._lock = threading.Lock()
-
-    def write(self, noun: Noun) -> dict[str, Any]:
-        """Return ``noun`` as a plain dict, default values left out."""
-        known = self._written.get(id(noun))
-        if known is not None and known[1] is noun:
-            return known[0]
-        written = noun.model_dump(mode="json", exclude_defaults=True, fallback=str)
-        with self._lock:
-            self._known[id(written)] = self._written[id(noun)] = (written, noun)
-            for memory in (self._known, self._written):
-                while len(memory) > self._size:
-                    del memory[next(iter(memory))]
-        return written
-
-    def read(self, kind: type[N], written: dict[str, Any]) -> N:
-        """Return the noun that was written as ``written``."""
-        known = self._known.get(id(written))
-        if known is not None and known[0] is written and isinstance(known[1], kind):
-            return known[1]
-        return kind.model_validate(written)
 
 
 def session_of(config: RunnableConfig | None = None) -> str | None:
@@ -213,6 +176,8 @@ class DynaCore:
         self.surprised = (
             world_model if self.settings.surprise and isinstance(world_model, SurprisedWorldModel) else None
         )
+        self.reads_thinking = bool(getattr(world_model, "reads_thinking", False))
+        self.inner_simulation = self.settings.inner_simulation and not self.reads_thinking
         self.critic = critic
         self.record = record
         self.checkpointer = checkpointer or None

@@ -54,14 +54,14 @@ class CritiqueNode(DynaNode):
         core = self.core
         known = core.known(state, run)
         session = run.session(state["progress"]["trajectory"])
-        bench = Bench(core, known.history, state.get("reliability"), run, session)
+        candidates: list[AIMessage] = [c["message"] for c in state.get("candidates") or []]
+        bench = Bench(core, known.history, state.get("reliability"), run, session, candidates)
         verdicts: dict[str, Judged] = state.get("verdicts") or {}
         turn = Round(core, self.places, state, run, known, began)
         if any(judged["human"] for judged in verdicts.values()):
             finished = {o["call_id"] for o in state.get("outcomes") or []}
             decided = yield from ask_human(bench, known, verdicts, finished)
             return (yield from turn.route(last_ai(state["messages"]), decided, state.get("queue") or []))
-        candidates: list[AIMessage] = [c["message"] for c in state["candidates"]]
         if not candidates[0].tool_calls:
             messages, hint = rejected_alone(candidates[0])
             return turn.nothing_to_judge(messages, hint)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_core.messages import AIMessage
 from langgraph.errors import GraphBubbleUp
 
+from dyna_nodes.conversation import thought_of
 from dyna_nodes.core import DynaCore, Run
 from dyna_nodes.effects import Effect, Plan, within
-from dyna_nodes.nouns import Prediction, Query
+from dyna_nodes.inner import inner_prediction
+from dyna_nodes.nouns import Action, Prediction, Query
 from dyna_nodes.policy import behind_the_scenes
 from dyna_nodes.state import Progress
 
@@ -41,8 +44,18 @@ def predict(
     return [answers[key] for key in keys]
 
 
+def told_thinking(core: DynaCore, message: AIMessage) -> str:
+    """Return what the world model is told of the thinking in a message: nothing, unless it asks for it."""
+    return thought_of(message) if core.reads_thinking else ""
+
+
+def inner_of(core: DynaCore, message: AIMessage, action: Action) -> Prediction | None:
+    """Return what the thinking in a message imagines of an action; None where that is not recorded."""
+    return inner_prediction(thought_of(message), action) if core.inner_simulation else None
+
+
 def _key(query: Query) -> tuple[Any, ...]:
-    return (id(query.history), query.action.text, tuple(a.text for a in query.siblings))
+    return (id(query.history), query.action.text, tuple(a.text for a in query.siblings), query.thinking)
 
 
 def _over_budget(core: DynaCore, tool: str, progress: Progress | None) -> str | None:

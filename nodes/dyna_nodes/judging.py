@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from langchain_core.messages import AIMessage
 from langgraph.errors import GraphBubbleUp
 
 from dyna_nodes.core import DynaCore, Run
 from dyna_nodes.critics.base import failure
 from dyna_nodes.critics.value import imagined_return
 from dyna_nodes.effects import Effect, Plan, within
-from dyna_nodes.imagination import describe, predict
+from dyna_nodes.imagination import describe, inner_of, predict, told_thinking
 from dyna_nodes.nouns import Decision, History, ImaginedStep, Query, Simulation, Verdict
 from dyna_nodes.policy import behind_the_scenes
 from dyna_nodes.trust import Tally, measured
@@ -34,6 +35,7 @@ class Bench(NamedTuple):
         reliability: Running reliability of the world model.
         run: The run.
         session: Handle of the session.
+        candidates: The messages that the calls stand in.
     """
 
     core: DynaCore
@@ -41,6 +43,7 @@ class Bench(NamedTuple):
     reliability: Tally | None
     run: Run
     session: str
+    candidates: Sequence[AIMessage]
 
 
 class Judgement(NamedTuple):
@@ -60,14 +63,24 @@ def judge(bench: Bench, simulations: Sequence[Simulation]) -> Plan[list[Judgemen
     places = [i for i, v in enumerate(verdicts) if v.decision is Decision.MODIFY]
     if not places:
         return judgements
-    actions = [a for i in places if (a := verdicts[i].action) is not None]
-    queries = [Query(history=bench.history, action=a, session=bench.session) for a in actions]
+    messages = [bench.candidates[simulations[i].candidate] for i in places]
+    queries = [
+        Query(
+            history=bench.history,
+            action=action,
+            session=bench.session,
+            thinking=told_thinking(bench.core, message),
+        )
+        for i, message in zip(places, messages, strict=True)
+        if (action := verdicts[i].action) is not None
+    ]
     predictions = yield from predict(bench.core, queries, bench.run)
     changed: list[Simulation] = []
-    for i, query, prediction in zip(places, queries, predictions, strict=True):
+    for i, message, query, prediction in zip(places, messages, queries, predictions, strict=True):
         steps = (ImaginedStep(action=query.action, prediction=prediction),)
         value = imagined_return(steps, bench.core.settings.discount)
-        changed.append(simulations[i].model_copy(update={"steps": steps, "value": value}))
+        inner = inner_of(bench.core, message, query.action)
+        changed.append(simulations[i].model_copy(update={"steps": steps, "value": value, "inner": inner}))
     second = yield from _ask(bench, changed)
     for i, verdict, simulation in zip(places, second, changed, strict=True):
         judgements[i] = Judgement(_combined(verdicts[i], verdict), simulation)

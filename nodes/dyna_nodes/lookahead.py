@@ -13,7 +13,7 @@ from langgraph.errors import GraphBubbleUp
 from dyna_nodes.conversation import Candidate, action_of, answered, ids_in, well_formed
 from dyna_nodes.core import DynaCore, Run, Turn
 from dyna_nodes.effects import Plan
-from dyna_nodes.imagination import predict
+from dyna_nodes.imagination import predict, told_thinking
 from dyna_nodes.nouns import History, ImaginedStep, Prediction, Query
 
 logger = logging.getLogger("dyna_nodes")
@@ -66,7 +66,11 @@ def look_ahead(
             known = [c for c in message.tool_calls if c["name"] in core.tools][:1]
             for call in known:
                 query = Query(
-                    history=path.history, action=action_of(call), session=session, imagined=path.imagined
+                    history=path.history,
+                    action=action_of(call),
+                    session=session,
+                    imagined=path.imagined,
+                    thinking=told_thinking(core, reply),
                 )
                 steps.append((path, message.model_copy(update={"tool_calls": known}), call, query))
         predictions = yield from predict(core, [query for *_, query in steps], run, turn.progress)

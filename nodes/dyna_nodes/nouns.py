@@ -116,6 +116,8 @@ class Query(Noun):
         session: Handle of the live environment session, for the *environment* world model.
         imagined: How many of the last steps of ``history`` are imagined rather than executed.
         siblings: Other actions proposed in the same message, which run beside this one.
+        thinking: What the policy thought when it proposed the action. Told only to a world model that asks for
+            it (``reads_thinking``); to any other it stays empty.
     """
 
     history: History
@@ -123,6 +125,7 @@ class Query(Noun):
     session: str | None = None
     imagined: int = 0
     siblings: tuple[Action, ...] = ()
+    thinking: str = ""
 
 
 class Prediction(Noun):
@@ -170,6 +173,8 @@ class Simulation(Noun):
         steps: Imagined steps; the first is the proposed call, at most ``horizon`` of them.
         value: Imagined, discounted return of the whole simulation; None when the world model predicts none.
         log_probability: Log-probability of the candidate under the policy, where the model reports it.
+        inner: What the policy's own thinking imagines of the proposed action, where that is recorded beside the
+            world model's prediction.
     """
 
     candidate: int
@@ -177,6 +182,7 @@ class Simulation(Noun):
     steps: tuple[ImaginedStep, ...]
     value: float | None = None
     log_probability: float | None = None
+    inner: Prediction | None = None
 
     @property
     def action(self) -> Action:
@@ -293,14 +299,18 @@ class Transition(Noun):
         thought: What the policy wrote before the call.
         action: The executed action.
         prediction: What the world model had imagined; None where nothing was imagined.
+        inner: What the policy's own thinking had imagined, where that is recorded beside the prediction.
         verdict: The verdict under which it ran; None where no critic was asked.
         observation: The real observation.
         reward: Real reward, where the tool reports one.
         done: Real end flag, where the tool reports one.
         status: ``ok``, ``error`` (the tool raised) or ``unknown`` (it never answered).
-        scores: Match of prediction and reality: ``exact``, ``f1``, ``outcome``, ``surprise``.
-        labels: Further training labels, e.g. ``return_to_go`` in [0, 1] and ``determined`` (1 when the
-            history determines the observation, 0 for a first look).
+        scores: Match of prediction and reality: ``exact``, ``f1``, ``outcome``, ``surprise``; of a simulation
+            in the policy's thinking also ``holds`` and ``certain_holds``. Those of ``inner`` begin with
+            ``inner_``.
+        labels: Further training labels, e.g. ``return_to_go`` in [0, 1], ``determined`` (1 when the
+            history determines the observation, 0 for a first look) and ``simulation_correct`` (1 when what the
+            policy's thinking imagined came true, 0 when not).
         notes: What was written about the step afterwards, for training: ``difference`` (what the action changed),
             ``critique`` (a sentence about the simulation in ``thought``) and ``critique_after`` (the line of
             ``thought`` that it follows).
@@ -317,6 +327,7 @@ class Transition(Noun):
     thought: str = ""
     action: Action
     prediction: Prediction | None = None
+    inner: Prediction | None = None
     verdict: Verdict | None = None
     observation: str = ""
     reward: float | None = None

@@ -11,13 +11,13 @@ from langchain_core.messages.tool import ToolCall
 from langgraph.types import Command, Overwrite
 
 from dyna_nodes.answers import answer, human_outcomes, with_note
+from dyna_nodes.comparing import compared
 from dyna_nodes.conversation import action_of, final_note, last_ai, refusal, text_of, thought_of
 from dyna_nodes.core import DynaCore, DynaNode, Run, transition_id
 from dyna_nodes.effects import Effect, Plan, blocking
 from dyna_nodes.events import ObserveEvent
 from dyna_nodes.histories import Known
-from dyna_nodes.nouns import Prediction, Simulation, Step, Transition, Verdict
-from dyna_nodes.scoring import score
+from dyna_nodes.nouns import Simulation, Step, Transition, Verdict
 from dyna_nodes.state import Ended, Judged, Outcome, Progress
 from dyna_nodes.surprise import with_surprise
 from dyna_nodes.trust import Tally, merge, tally
@@ -257,12 +257,13 @@ def _transition(
     provenance = core.provenance_of(run)
     if outcome["status"] == "imagined":
         provenance = provenance.model_copy(update={"source": "imagination"})
-    prediction: Prediction | None = None
+    simulation: Simulation | None = None
     scores: dict[str, float] = {}
-    if judged["simulation"] is not None and core.world_model is not None:
-        prediction = core.shelf.read(Simulation, judged["simulation"]).prediction
+    labels: dict[str, float] = {}
+    if judged["simulation"] is not None and (core.world_model is not None or core.inner_simulation):
+        simulation = core.shelf.read(Simulation, judged["simulation"])
         if outcome["status"] != "imagined":
-            scores = score(prediction, observation, reward, done, status=status)
+            scores, labels = compared(core, simulation, observation, reward, done, status)
     return Transition(
         id=transition_id(progress["trajectory"], outcome["call_id"], outcome["attempt"]),
         trajectory=progress["trajectory"],
@@ -271,13 +272,15 @@ def _transition(
         history=known.digest,
         thought=thought,
         action=action_of(judged["call"]),
-        prediction=prediction,
+        prediction=None if simulation is None or core.world_model is None else simulation.prediction,
+        inner=None if simulation is None else simulation.inner,
         verdict=core.shelf.read(Verdict, judged["verdict"]),
         observation=observation,
         reward=reward,
         done=done,
         status=status,
         scores=scores,
+        labels=labels,
         provenance=provenance,
     )
 

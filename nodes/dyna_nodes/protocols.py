@@ -15,6 +15,10 @@ class WorldModel(Protocol):
     ``predict`` gets all queries of a step at once and answers in their order. A query that cannot be
     answered gets a `Prediction` with ``error`` set; raising is allowed and counts as an error of every query
     of the call.
+
+    A model with an attribute ``reads_thinking`` that is true is told in `Query.thinking` what the policy thought
+    when it proposed the action, and is scored as a simulation in the policy's thinking is. All others are told the
+    task and what was executed, and no thoughts.
     """
 
     name: str

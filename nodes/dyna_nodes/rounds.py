@@ -18,7 +18,7 @@ from dyna_nodes.events import CritiqueEvent
 from dyna_nodes.guard import bound_digest
 from dyna_nodes.histories import Known
 from dyna_nodes.judging import Judgement
-from dyna_nodes.nouns import Action, Decision, Provenance, Simulation, Transition, Verdict
+from dyna_nodes.nouns import Action, Decision, Simulation, Transition, Verdict
 from dyna_nodes.observe import Exits, close_round, log
 from dyna_nodes.state import Ending, Judged, Progress
 
@@ -288,36 +288,36 @@ class Round(NamedTuple):
             if index != besides:
                 for call, judgement in zip(calls[index], judgements[index], strict=True):
                     judged = judged_call(self.core, self.known, call, judgement)
-                    yield from self._record_imagined(str(call["id"]), call, judged, candidate)
+                    yield from self._record_imagined(call, judged, candidate)
 
     def _record_refused(self, verdicts: Mapping[str, Judged], message: AIMessage) -> Plan[None]:
         """Record what was imagined about the calls that do not run."""
-        for call_id, judged in verdicts.items():
+        for judged in verdicts.values():
             if not judged["runs"] and judged["attempt"] == 1:
-                yield from self._record_imagined(call_id, judged["call"], judged, message)
+                yield from self._record_imagined(judged["call"], judged, message)
 
-    def _record_imagined(
-        self, call_id: str, call: ToolCall, judged: Judged, message: AIMessage
-    ) -> Plan[None]:
+    def _record_imagined(self, call: ToolCall, judged: Judged, message: AIMessage) -> Plan[None]:
         """Record a proposal that did not run: never lost, and never mistaken for reality."""
         if judged["simulation"] is None:
             return
         progress: Progress = self.state["progress"]
-        provenance = self.core.provenance_of(self.run).model_copy(update={"source": "imagination"})
+        simulation = self.core.shelf.read(Simulation, judged["simulation"])
+        origin = self.core.provenance_of(self.run).model_copy(update={"source": "imagination"})
         yield from log(
             self.core,
             Transition(
-                id=transition_id(progress["trajectory"], call_id, 0),
+                id=transition_id(progress["trajectory"], str(call["id"]), 0),
                 trajectory=f"{progress['trajectory']}/imagined",
                 index=progress["index"],
                 task=self.known.history.task,
                 history=self.known.digest,
                 thought=thought_of(message),
                 action=action_of(call),
-                prediction=self.core.shelf.read(Simulation, judged["simulation"]).prediction,
+                prediction=simulation.prediction,
+                inner=simulation.inner,
                 verdict=self.core.shelf.read(Verdict, judged["verdict"]),
                 status="unknown",
-                provenance=Provenance.model_validate(provenance),
+                provenance=origin,
             ),
         )
 

@@ -56,6 +56,9 @@ class LoopSettings(Noun):
         horizon: How many steps each proposal is imagined ahead.
         memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole, ``actions`` shows
             the calls without the text beside them. The conversation and the record keep everything.
+        inner_simulation: Whether what the policy's own thinking imagines of a call is recorded and scored
+            beside the world model's prediction. It makes no difference where the world model is the policy's
+            thinking itself.
         mode: ``enforce`` obeys verdicts, ``advise`` runs everything and adds the hint to the result,
             ``shadow`` only records.
         max_revisions: How many turns in a row may be rejected entirely before ``on_exhausted`` decides.
@@ -76,6 +79,7 @@ class LoopSettings(Noun):
     candidates: int = Field(default=1, ge=1)
     horizon: int = Field(default=1, ge=1)
     memory: Memory = "thoughts"
+    inner_simulation: bool = False
     mode: Mode = "enforce"
     max_revisions: int = Field(default=2, ge=0)
     on_exhausted: Policy = "block"

@@ -24,7 +24,7 @@ from dyna_nodes.core import DynaCore, DynaNode, Run, Turn
 from dyna_nodes.critics.value import imagined_return
 from dyna_nodes.effects import Plan
 from dyna_nodes.events import Proposal, SimulateEvent
-from dyna_nodes.imagination import predict
+from dyna_nodes.imagination import inner_of, predict, told_thinking
 from dyna_nodes.lookahead import look_ahead
 from dyna_nodes.nouns import ImaginedStep, Query, Simulation
 from dyna_nodes.policy import log_probability
@@ -130,16 +130,18 @@ def imagine(
     for index, candidate in enumerate(candidates):
         calls = list(only) or calls_to_judge(core, candidate.message)
         actions = [action_of(c) for c in calls]
+        thinking = told_thinking(core, candidate.message)
         for place, call in enumerate(calls):
             if call["name"] in core.tools and core.tool_settings(call["name"]).simulate:
                 siblings = (*actions[:place], *actions[place + 1 :])
-                targets.append(
-                    (
-                        index,
-                        call,
-                        Query(history=history, action=actions[place], session=session, siblings=siblings),
-                    )
+                query = Query(
+                    history=history,
+                    action=actions[place],
+                    session=session,
+                    siblings=siblings,
+                    thinking=thinking,
                 )
+                targets.append((index, call, query))
     predictions = yield from predict(core, [query for _, _, query in targets], run, turn.progress)
     own = [
         ImaginedStep(action=q.action, prediction=p) for (_, _, q), p in zip(targets, predictions, strict=True)
@@ -157,6 +159,7 @@ def imagine(
                 steps=steps,
                 value=imagined_return(steps, core.settings.discount),
                 log_probability=log_probability(candidates[index].message),
+                inner=inner_of(core, candidates[index].message, step.action),
             )
         )
     return simulations

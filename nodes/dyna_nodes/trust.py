@@ -21,7 +21,7 @@ from dyna_nodes.nouns import Transition
 Tally = dict[str, dict[str, float]]
 """``{tool: {"exact": sum, "exact_count": n, "f1": …, "outcome": …}}``; all additive."""
 
-METRICS = ("exact", "f1", "outcome")
+METRICS = ("exact", "f1", "outcome", "holds")
 
 
 class Estimate(NamedTuple):

@@ -197,6 +197,24 @@ def test_surprise_is_shown_where_the_world_model_told_it(played: tuple[list[Play
     assert out.getvalue().count("surprise") == 1
 
 
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({"exact": 0.0, "f1": 0.5, "holds": 1.0}, "(all that was imagined came true)"),
+        ({"holds": 0.0, "certain_holds": 0.0}, "(not as imagined)"),
+        ({"exact": 1.0, "f1": 1.0, "inner_holds": 0.0}, "the policy's own simulation did not come true"),
+    ],
+)
+def test_what_the_policy_simulated_itself_is_shown(
+    played: tuple[list[Play], str], scores: dict[str, float], said: str
+) -> None:
+    turn = played[0][1].turns[0]
+    view, out = screen()
+    told = turn.model_copy(update={"transition": turn.transition.model_copy(update={"scores": scores})})
+    view.turn(1, told, brief=False)
+    assert said in " ".join(out.getvalue().split())
+
+
 def test_plain_is_ascii(played: tuple[list[Play], str], tmp_path: Path) -> None:
     plays, _ = played
     view, out = screen(plain=True, terminal=True)

@@ -22,6 +22,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
+from dyna_nodes.codec.actions import parse_action
+
 PartKind = Literal["verification", "candidates", "simulation", "critique", "decision", "remark"]
 
 CHECK: Final = "Check: "
@@ -123,8 +125,19 @@ def simulations(thinking: str) -> list[InnerSimulation]:
 
 
 def simulation_of(thinking: str, action: str) -> InnerSimulation | None:
-    """Return the last simulation of an action; None where the thinking has none."""
-    return next((s for s in reversed(simulations(thinking)) if s.action == action.strip()), None)
+    """Return the last simulation of an action; None where the thinking has none.
+
+    Tool calls are the same when tool and arguments are, however their JSON is written.
+    """
+    wanted = _canonical(action)
+    return next((s for s in reversed(simulations(thinking)) if _canonical(s.action) == wanted), None)
+
+
+def _canonical(action: str) -> str:
+    try:
+        return parse_action(action).text
+    except ValueError:  # not a call that can be read: it is what it says
+        return action.strip()
 
 
 def sentences(text: str) -> list[str]:

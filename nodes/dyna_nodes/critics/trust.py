@@ -23,7 +23,8 @@ class TrustGate:
         critic: The critic behind the gate.
         minimum_count: Executed calls that a tool needs.
         lower_bound: What the bound must reach, in [0, 1].
-        metric: ``exact``, ``f1`` or ``outcome``; see `dyna_nodes.scoring`.
+        metric: ``exact``, ``f1`` or ``outcome``, see `dyna_nodes.scoring`; or ``holds``, for simulations in the
+            policy's thinking, see `dyna_nodes.inner`.
         confidence: Confidence of the one-sided bound.
         untrusted: What happens to a call of a tool that is not trusted: a human decides (``escalate``), or it
             runs as it would without a world model (``approve``), or not at all (``reject``).
@@ -38,7 +39,7 @@ class TrustGate:
         *,
         minimum_count: int = 20,
         lower_bound: float = 0.8,
-        metric: Literal["exact", "f1", "outcome"] = "exact",
+        metric: Literal["exact", "f1", "outcome", "holds"] = "exact",
         confidence: float = 0.95,
         untrusted: Literal["escalate", "approve", "reject"] = "escalate",
         source: Callable[[], trust.Tally] = trust.current,

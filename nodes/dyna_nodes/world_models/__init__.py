@@ -2,6 +2,7 @@
 
 from dyna_nodes.world_models.baselines import CopyWorldModel, ShuffledWorldModel, TemplateWorldModel
 from dyna_nodes.world_models.chat import ChatWorldModel
+from dyna_nodes.world_models.thinking import ThinkingWorldModel
 from dyna_nodes.world_models.trained import TrainedWorldModel
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "CopyWorldModel",
     "ShuffledWorldModel",
     "TemplateWorldModel",
+    "ThinkingWorldModel",
     "TrainedWorldModel",
 ]

@@ -231,18 +231,28 @@ class View:
     def _reality(self, turn: Turn) -> None:
         transition = turn.transition
         exact, f1 = transition.scores.get("exact"), transition.scores.get("f1", 0.0)
-        surprise = transition.scores.get("surprise")
+        surprise, holds = transition.scores.get("surprise"), transition.scores.get("holds")
+        inner = transition.scores.get("inner_holds")
         if exact == 1.0:
             said = Text("as imagined", "green")
             said.append(": nothing happened" if turn.no_effect else "", "red")
-        elif exact is None:
-            said = self.text(transition.observation)
         else:
             said = self.text(transition.observation)
-            said.append(f"  ({f1:.0%} of the words as imagined)", "yellow")
+            if holds == 1.0:
+                said.append("  (all that was imagined came true)", "green")
+            elif holds is not None:
+                said.append("  (not as imagined)", "yellow")
+            elif exact is not None:
+                said.append(f"  ({f1:.0%} of the words as imagined)", "yellow")
         if surprise is not None:
             said.append(f"  surprise {surprise:.2f}", "dim")
-        sign, style = (self.signs["ok"], "green") if exact == 1.0 else (self.signs["differs"], "yellow")
+        if inner is not None:
+            said.append(
+                f"  the policy's own simulation {'came true' if inner else 'did not come true'}", "dim"
+            )
+        sign, style = (self.signs["differs"], "yellow")
+        if exact == 1.0 or holds == 1.0:
+            sign, style = (self.signs["ok"], "green")
         if _solved(transition):
             said.append("  task solved", "bold green")
         self.lines(
