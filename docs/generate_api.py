@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "repeated_observation",
         "dyna_nodes.trust": "Tally Estimate estimate merge tally",
         "dyna_nodes.scoring": "",
+        "dyna_nodes.inner": "",
     },
     "Experience": {"dyna_nodes.experience": ""},
     "Text formats": {"dyna_nodes.codec": "", "dyna_nodes.codec.policy": "", "dyna_nodes.codec.objectives": ""},
