@@ -8,7 +8,8 @@ STARTER = """\
 model: local:smollm2
 
 # The world model imagines what each proposed action would do.
-# A model's name, `environment` (a fork of the real environment) or `none`.
+# A model's name, `thinking` (what the policy imagines in its own response), `environment` (a fork of the real
+# environment) or `none`.
 world_model: local:smollm2
 
 # Who judges what was imagined, by tool. The first critic that matches a call judges it.
