@@ -108,7 +108,7 @@ def _message(
     if kind == "union_tag_not_found":
         key = str(context.get("discriminator", "")).strip("'")
         return f"the key {key!r} is missing in {name}{_instead(key, details['input'], model, loc)}"
-    return f"{name}: {details['msg']}"
+    return f"{name}: {str(details['msg']).removeprefix('Value error, ')}"
 
 
 def _instead(key: str, section: Any, model: type[BaseModel], loc: KeyPath) -> str:

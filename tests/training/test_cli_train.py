@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,7 +100,8 @@ def test_shipped_recipes_are_found_by_name() -> None:
     for name, file in shipped_recipes().items():
         assert find_recipe(name) == file
         assert name in dyna("train", "list")[1]
-        recipe = next(r for r in RECIPES if r in name)
+        named = re.search(r"^recipe: (.+)$", file.read_text(), re.MULTILINE)
+        recipe = named[1] if named else next(r for r in RECIPES if r in name)
         assert read_settings(recipe, settings_of(recipe), name, [], {}).out
     with pytest.raises(ConfigError, match="shipped"):
         find_recipe("nothing-like-it")

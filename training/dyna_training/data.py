@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dyna_nodes.experience import iter_trajectory_file
+from dyna_nodes.experience import Problem, iter_trajectory_file
 from dyna_nodes.nouns import Trajectory
 
 
@@ -26,11 +26,18 @@ def trajectory_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def read_trajectories(paths: Iterable[Path]) -> Iterator[Trajectory]:
-    """Read every trajectory once; a second record with the same id is dropped."""
+def read_trajectories(paths: Iterable[Path], problems: list[Problem] | None = None) -> Iterator[Trajectory]:
+    """Read every trajectory once; a second record with the same id is dropped.
+
+    Args:
+        paths: Files, and folders of them.
+        problems: Takes damaged and half-written lines and empty files; lines are logged as warnings when None.
+    """
     seen: set[str] = set()
     for file in trajectory_files(paths):
-        for trajectory in iter_trajectory_file(file):
+        if problems is not None and not file.stat().st_size:
+            problems.append(Problem(file, 0, "the file is empty", b""))
+        for trajectory in iter_trajectory_file(file, problems):
             if trajectory.id not in seen:
                 seen.add(trajectory.id)
                 yield trajectory

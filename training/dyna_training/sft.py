@@ -16,6 +16,7 @@ devices) is `transformers.Trainer`.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,31 @@ class ExampleDataset(torch.utils.data.Dataset[Example]):
     def tokens(self) -> int:
         """Number of tokens in all examples."""
         return sum(len(e.ids) for e in self.examples)
+
+
+def repeated(examples: Sequence[Example], target_tokens: int, seed: int) -> list[Example]:
+    """Return examples in random order, over and over, until their targets reach ``target_tokens``.
+
+    Args:
+        examples: The examples, each with a target.
+        target_tokens: Target tokens at least; the last example may take the sum above it.
+        seed: Decides the order.
+
+    Raises:
+        ValueError: None of the examples has a target.
+    """
+    if not any(example.targets for example in examples):
+        raise ValueError(f"none of the {len(examples)} examples has a target token")
+    rng = random.Random(seed)
+    chosen: list[Example] = []
+    total = 0
+    while total < target_tokens:
+        for example in rng.sample(examples, len(examples)):
+            chosen.append(example)
+            total += example.targets
+            if total >= target_tokens:
+                break
+    return chosen
 
 
 def pack(examples: Sequence[Example], multiple: int = 1) -> dict[str, torch.Tensor]:

@@ -74,6 +74,23 @@ def policy(
     _run("policy", config, data, out, set_, show, json_)
 
 
+@app.command()
+def ddt(
+    config: Config = None,
+    data: Data = None,
+    out: Out = None,
+    set_: Set = None,
+    show: Show = False,
+    json_: Json = False,
+) -> None:
+    """Train a policy as a world model: DDT's first stage, in the policy's own conversation.
+
+    dyna annotate data/own --objective critique --by grounded --out data/own-critique
+    dyna train ddt --config ddt-critique --set adapter=runs/dit/adapter --data data/own-critique
+    """
+    _run("ddt", config, data, out, set_, show, json_)
+
+
 @app.command("list")
 def list_() -> None:
     """List the shipped recipe files."""
@@ -171,9 +188,14 @@ def _tell(metrics: dict[str, Any], settings: SftSettings, json_: bool) -> None:
         "loss (first to last update, mean)": f"{metrics['loss']:.4f}",
         "loss (end)": f"{metrics['final_loss']:.4f}",
         "updates": f"{metrics['updates']:,}",
-        "episodes": f"{metrics['examples']:,}"
-        + (f" ({metrics['left_out']:,} too long, left out)" if metrics["left_out"] else ""),
+        "rows": f"{metrics['examples']:,}",
         "tokens": f"{metrics['tokens']:,}, of them {metrics['target_tokens']:,} targets",
+        "target tokens seen": f"{metrics['target_tokens_seen']:,}",
+        **{
+            objective: f"{figures['examples']:,} turns, {figures['target_tokens']:,} target tokens"
+            for objective, figures in metrics.get("objectives", {}).items()
+        },
+        **{f"not used: {reason}": f"{number:,}" for reason, number in metrics["not_used"].items()},
         "time": f"{seconds / 60:.1f} min on {metrics['hardware']}",
         "result": str(folder / ("adapter" if method == "lora" else "model")),
     }

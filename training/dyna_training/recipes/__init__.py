@@ -15,6 +15,7 @@ from dyna_training.recipes.settings import SftSettings
 
 RECIPES: Final = {
     "world-model": ("dyna_training.recipes.world_model", "WorldModelSettings"),
+    "ddt": ("dyna_training.recipes.ddt", "DdtSettings"),
     "policy": ("dyna_training.recipes.policy", "PolicySettings"),
 }
 """Name of each recipe, with its module and the class of its settings."""

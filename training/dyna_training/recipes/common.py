@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import platform
 import signal
 import threading
@@ -23,9 +24,10 @@ from dyna_nodes.codec import Example
 from dyna_nodes.local.base import FINGERPRINT_FILE, Base, load_base, write_fingerprint
 from dyna_nodes.nouns import digest_of
 from dyna_training import attention
+from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.loss import plot_loss
 from dyna_training.recipes.settings import SftSettings
-from dyna_training.sft import ExampleDataset, SftTrainer, pack
+from dyna_training.sft import ExampleDataset, SftTrainer, pack, repeated
 
 ROW_MULTIPLE = 64
 """On a CPU rows are padded to a multiple of so many tokens, see `pack`."""
@@ -104,7 +106,12 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
         return base, base.model.train().requires_grad_(True)
     if settings.adapter is not None:
         _refuse_other_base(settings.adapter, base)
-        return base, PeftModel.from_pretrained(base.model, str(settings.adapter), is_trainable=True)
+        try:
+            return base, PeftModel.from_pretrained(base.model, str(settings.adapter), is_trainable=True)
+        except RuntimeError as error:  # an adapter from elsewhere carries no fingerprint, but its shapes tell
+            raise ValueError(
+                f"the adapter in {settings.adapter} does not fit {base.name}: {error}"
+            ) from error
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -116,11 +123,24 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
 
 
 def fit(
-    settings: SftSettings, base: Base, model: Any, examples: Sequence[Example], recipe: str
+    settings: SftSettings,
+    base: Base,
+    model: Any,
+    examples: Sequence[Example],
+    recipe: str,
+    left_out: LeftOut | None = None,
 ) -> dict[str, Any]:
     """Train, or go on where the last checkpoint in ``out`` stands, and save adapter, card and metrics.
 
     A run that is finished is not run again: its metrics are returned as they are.
+
+    Args:
+        settings: The settings of the run.
+        base: The base model.
+        model: What is trained, see `prepare`.
+        examples: What it is trained on.
+        recipe: Name of the recipe.
+        left_out: What was not used, and counts for the metrics; written to ``left_out.jsonl``.
 
     Returns:
         The metrics, also written to ``metrics.json``.
@@ -130,21 +150,33 @@ def fit(
         ValueError: There is nothing to train on, or ``out`` holds a run with other settings or data.
     """
     out = settings.out
+    left_out = left_out or LeftOut()
+    if not examples and left_out.counts():
+        why = ", ".join(f"{number} {reason}" for reason, number in left_out.counts().items())
+        raise ValueError(f"no example to train on: of the records, {why}")
     dataset = ExampleDataset(examples, settings.max_tokens)
     configuration = {"recipe": recipe, **settings.model_dump(mode="json")}
     digest = digest_of([(e.ids, e.labels) for e in dataset.examples])
     finished = begin(out, {**configuration, "data_digest": digest})
     if finished is not None:
         return finished
+    if os.environ.get("RANK", "0") == "0":
+        left_out.write(out)
     stopper = StopOnSignal()
-    updates = math.ceil(settings.epochs * len(dataset) / (settings.rows * settings.accumulate))
+    epochs, shown = settings.epochs, dataset
+    if settings.target_tokens is not None:
+        epochs = 1.0
+        shown = ExampleDataset(
+            repeated(dataset.examples, settings.target_tokens, settings.seed), settings.max_tokens
+        )
+    updates = math.ceil(epochs * len(shown) / (settings.rows * settings.accumulate))
     trainer = SftTrainer(
         model=model,
         args=TrainingArguments(
             output_dir=str(out / "checkpoints"),
             per_device_train_batch_size=settings.rows,
             gradient_accumulation_steps=settings.accumulate,
-            num_train_epochs=settings.epochs,
+            num_train_epochs=epochs,
             learning_rate=settings.learning_rate,
             lr_scheduler_type=settings.schedule,
             warmup_steps=settings.warmup,
@@ -160,7 +192,7 @@ def fit(
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
-        train_dataset=dataset,
+        train_dataset=shown,
         data_collator=functools.partial(pack, multiple=1 if torch.cuda.is_available() else ROW_MULTIPLE),
         callbacks=[Progress(out), stopper],
     )
@@ -179,9 +211,12 @@ def fit(
         "epochs": trainer.state.epoch,
         "seconds": round(earlier + time.monotonic() - start, 1),
         "examples": len(dataset),
-        "left_out": dataset.skipped,
+        "left_out": dataset.skipped + left_out.counts().get(TOO_LONG, 0),
+        "not_used": left_out.counts(),
+        **left_out.figures,
         "tokens": dataset.tokens,
         "target_tokens": dataset.targets,
+        "target_tokens_seen": round(shown.targets * epochs),
         "data_digest": digest,
         "hardware": torch.cuda.get_device_name()
         if torch.cuda.is_available()
@@ -287,7 +322,7 @@ def card(metrics: dict[str, Any], configuration: dict[str, Any]) -> str:
     if configuration.get("adapter"):
         told["adapter"] = "/".join(Path(configuration["adapter"]).parts[-2:])
     rows = "\n".join(f"| {k} | {v} |" for k, v in told.items() if k != "out")
-    facts = "\n".join(f"| {k} | {v} |" for k, v in metrics.items() if k not in {"recipe", "versions"})
+    facts = "\n".join(f"| {k} | {_told(v)} |" for k, v in metrics.items() if k not in {"recipe", "versions"})
     versions = ", ".join(f"{k} {v}" for k, v in metrics["versions"].items())
     return (
         f"---\nlibrary_name: peft\nbase_model: {configuration['base']}\n---\n\n"
@@ -295,3 +330,10 @@ def card(metrics: dict[str, Any], configuration: dict[str, Any]) -> str:
         f"| setting | value |\n|---|---|\n{rows}\n\n| result | value |\n|---|---|\n{facts}\n\n"
         f"Versions: {versions}.\n"
     )
+
+
+def _told(value: Any) -> str:
+    """Write a metric for people; counts by name become one line."""
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {_told(v)}" for k, v in value.items()) or "none"
+    return str(value)

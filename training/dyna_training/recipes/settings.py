@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dyna_nodes.codec.policy import POLICY_PROMPT
+from dyna_nodes.codec.objectives import OBJECTIVES, Objective
+from dyna_nodes.codec.policy import POLICY_PROMPT, Thinking
+from dyna_nodes.settings import Memory
 
 
 class SftSettings(BaseModel):
@@ -31,12 +33,26 @@ class SftSettings(BaseModel):
     warmup: float = Field(0.03, ge=0, lt=1, description="Share of the run in which the learning rate rises.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
     epochs: float = Field(1.0, gt=0, description="Passes over the data.")
+    target_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Train until so many target tokens were seen, instead of for `epochs`; matches two runs in "
+        "what they learn from.",
+    )
     rows: int = Field(1, ge=1, description="Episodes packed into one row per device.")
     accumulate: int = Field(2, ge=1, description="Rows per update and device.")
-    max_tokens: int = Field(2560, ge=64, description="Longer episodes are left out, counted and reported.")
+    max_tokens: int = Field(
+        2560, ge=64, description="Longer rows are never cut: they are left out, counted and reported."
+    )
     save_steps: int = Field(100, ge=1, description="Updates between two checkpoints.")
     seed: int = Field(0, description="Seeds data order, adapter initialisation and label choice.")
     dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Precision of the frozen base.")
+
+    @model_validator(mode="after")
+    def _adapter_is_trained_as_one(self) -> Self:
+        if self.adapter is not None and self.method == "full":
+            raise ValueError("adapter goes with method: lora; to train all weights, give the model as base")
+        return self
 
 
 class WorldModelSettings(SftSettings):
@@ -64,4 +80,48 @@ class PolicySettings(SftSettings):
     """Settings of the recipe ``policy``."""
 
     prompt: str = Field(POLICY_PROMPT, description="The system prompt; the agent must be run with the same.")
+    memory: Memory = Field(
+        "thoughts",
+        description="What a turn sees of earlier turns: `thoughts` shows them whole, `actions` what was done; the "
+        "agent must be run with the same.",
+    )
+    thinking: Thinking = Field(
+        "full", description="Imitate the thinking as recorded (`full`), or actions only (`none`)."
+    )
     successes_only: bool = Field(True, description="Leave out episodes that did not end in success.")
+    best_of: int | None = Field(
+        None,
+        ge=1,
+        description="Rejection sampling: of the first so many episodes of a task keep the shortest success.",
+    )
+
+
+class DdtSettings(SftSettings):
+    """Settings of the recipe ``ddt``."""
+
+    prompt: str = Field(POLICY_PROMPT, description="The system prompt of the policy.")
+    memory: Memory = Field(
+        "thoughts",
+        description="What a turn sees of earlier turns: `thoughts` or `actions`; that of the policy.",
+    )
+    next_state: float = Field(
+        1.0, ge=0, le=1, description="Share of the turns from which the next observation is learned."
+    )
+    difference: float = Field(
+        0.0, ge=0, le=1, description="Share of the turns from which the noted difference is learned."
+    )
+    critique: float = Field(
+        0.0, ge=0, le=1, description="Share of the turns from which the noted critique is learned."
+    )
+
+    def share(self, objective: Objective) -> float:
+        """Return the share of the turns from which an objective is learned, in [0, 1]."""
+        return {"next_state": self.next_state, "difference": self.difference, "critique": self.critique}[
+            objective
+        ]
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Self:
+        if not any(self.share(objective) for objective in OBJECTIVES):
+            raise ValueError(f"nothing to learn: give one of {', '.join(OBJECTIVES)} a share above 0")
+        return self

@@ -18,6 +18,7 @@ from dyna_nodes.codec import ChatCodec, Context, Example, WorldModelCodec
 from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
 from dyna_training.recipes.common import fit, prepare
+from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.settings import WorldModelSettings
 
 
@@ -55,5 +56,12 @@ def train(settings: WorldModelSettings) -> dict[str, Any]:
     """Run the recipe; see `common.fit` for what it returns and raises."""
     base, model = prepare(settings)
     codec = WorldModelCodec(ChatCodec(base.tokenizer))
-    data = examples(read_trajectories(settings.data), codec, settings)
-    return fit(settings, base, model, data, "world-model")
+    left_out = LeftOut()
+    data = []
+    for trajectory in read_trajectories(settings.data, left_out.problems):
+        [example] = examples([trajectory], codec, settings)
+        if len(example.ids) <= settings.max_tokens:
+            data.append(example)
+        else:
+            left_out.add(trajectory.id, TOO_LONG, f"{len(example.ids)} tokens")
+    return fit(settings, base, model, data, "world-model", left_out)
