@@ -1,4 +1,4 @@
-"""Measure a world model, or an agent with and without one."""
+"""Measure a world model, an agent with and without one, or a policy's own foresight."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ import typer
 
 from dyna_training.cli.command_line import command
 from dyna_training.cli.evaluate_agent import agent
+from dyna_training.cli.evaluate_thinking import thinking
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from dyna_training.evaluation.world_model import Progress
 
-app = typer.Typer(no_args_is_help=True, help="Measure a world model, or an agent with and without one.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure a world model, an agent with and without one, or a policy's own foresight.",
+)
 
 ADAPTER_HELP = (
     "Adapter to examine, as FOLDER or LABEL=FOLDER, or with a shipped name for the folder; repeat for several; labels "
@@ -30,10 +34,11 @@ ADAPTER_HELP = (
 
 @app.callback()
 def _eval() -> None:
-    """Measure a world model, or an agent with and without one."""
+    """Measure a world model, an agent with and without one, or a policy's own foresight."""
 
 
 app.command("agent")(agent)
+app.command("thinking")(thinking)
 
 
 @app.command("world-model")

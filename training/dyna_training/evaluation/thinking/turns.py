@@ -94,14 +94,14 @@ class JudgedTurn:
         index: Its place there, from 0.
         facts: What is known about it whoever thought.
         judgement: What the judge said.
-        acted: Whether the policy proposed an action at all.
+        acted: Whether the policy acted at all; of recorded states it may be asked in vain.
     """
 
     trajectory: str
     index: int
     facts: Facts
     judgement: Judgement
-    acted: bool = True
+    acted: bool
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -216,7 +216,8 @@ def _of(trajectory: Trajectory, judge: ThinkingJudge, chosen: Collection[int] | 
     known = facts(trajectory)
     judgements = judge.judge(trajectory, indices)
     for index, judgement in zip(indices, judgements, strict=True):
-        yield JudgedTurn(trajectory.id, index, known[index], judgement)
+        acted = bool(trajectory.transitions[index].action.text.strip())
+        yield JudgedTurn(trajectory.id, index, known[index], judgement, acted)
 
 
 def _grounded(step: Transition) -> Judgement:

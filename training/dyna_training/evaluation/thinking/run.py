@@ -1,0 +1,304 @@
+"""``dyna eval thinking``: policies on their own rollouts, and on one fixed set of recorded states."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dyna_nodes.nouns import Trajectory
+from dyna_nodes.protocols import WorldModel
+from dyna_nodes.settings import Memory
+from dyna_training.data import read_trajectories
+from dyna_training.environments.alfworld.splits import Split
+from dyna_training.evaluation.episodes import SEED, counts, episodes_digest, game_of, record
+from dyna_training.evaluation.statistics import Bootstrap
+from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, identity_of, responses
+from dyna_training.evaluation.thinking.cache import LineCache
+from dyna_training.evaluation.thinking.correlation import Figure
+from dyna_training.evaluation.thinking.figures import ThinkingFigures, figures_of
+from dyna_training.evaluation.thinking.judges import judge_named
+from dyna_training.evaluation.thinking.states import (
+    Forks,
+    draw_states,
+    frozen_states,
+    mixture_states,
+    states_digest,
+)
+from dyna_training.evaluation.thinking.trivial import trivial
+from dyna_training.evaluation.thinking.turns import (
+    GROUNDED,
+    GroundedJudge,
+    JudgedTurn,
+    ThinkingJudge,
+    judged_turns,
+)
+from dyna_training.evaluation.world_model import PACKAGES, Progress, no_progress
+
+RESULTS_FORMAT: Final = "dyna-eval-thinking/1"
+
+
+JUDGED_AT_ONCE: Final = 8
+"""Trajectories whose thinking a chat model judges at a time."""
+
+
+class Labelled(NamedTuple):
+    """Rollouts or a policy, and what they are called in the results."""
+
+    label: str
+    source: str
+
+
+class ThinkingEvaluation(BaseModel):
+    """Settings of ``dyna eval thinking``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rollouts: tuple[Labelled, ...] = Field((), description="Folders of own rollouts of policies.")
+    policies: tuple[Labelled, ...] = Field((), description="Models asked in the recorded states.")
+    states: int = Field(0, ge=0, description="How many recorded states.")
+    data: tuple[Path, ...] = Field((), description="Recorded episodes to draw states from.")
+    split: Split = Field("dev_unseen", description="Split whose games are played to draw states from.")
+    memory: Memory = Field("thoughts", description="What policies see of earlier turns.")
+    system_prompt: str | None = Field(None, description="System prompt; default: the one of training.")
+    temperature: float = Field(0.0, ge=0, description="Temperature of the responses.")
+    max_tokens: int = Field(512, ge=1, description="Longest response, in tokens.")
+    batch: int = Field(16, ge=1, description="States asked about together.")
+    dtype: Literal["bfloat16", "float32", "float16"] = Field("bfloat16", description="Precision of weights.")
+    device: str = Field("cpu", description="Torch device.")
+    judge: str = Field(GROUNDED, description="grounded, or a chat model for thinking in another form.")
+    baselines: bool = Field(True, description="Simulations by rote beside it.")
+    train: tuple[Path, ...] = Field((), description="Recorded training episodes for these.")
+    train_games: int = Field(60, ge=1, description="Training games played for these where none are named.")
+    seed: int = Field(SEED, description="Seeds states, sampling and bootstrap.")
+    out: Path = Field(Path("runs/eval-thinking"), description="Folder of the results.")
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> ThinkingEvaluation:
+        if not self.rollouts and not self.policies:
+            raise ValueError("there is nothing to measure: name --rollouts, or a --policy with --states")
+        if bool(self.policies) != bool(self.states):
+            raise ValueError("a --policy is asked in recorded states, so --policy and --states go together")
+        for kind in ("rollouts", "policies"):
+            twice = [name for name, n in Counter(c.label for c in getattr(self, kind)).items() if n > 1]
+            if twice:
+                raise ValueError(f"two of the {kind} are called {twice[0]!r}; give each a LABEL= of its own")
+        return self
+
+
+class Measured(NamedTuple):
+    """One policy in one setting: its figures, the turns behind them, and more for the results."""
+
+    label: str
+    figures: ThinkingFigures
+    turns: list[JudgedTurn]
+    about: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the results say."""
+        return {"label": self.label, **self.about, "figures": self.figures.model_dump(mode="json")}
+
+
+def evaluate(settings: ThinkingEvaluation, progress: Progress = no_progress) -> dict[str, Any]:
+    """Measure policies, and return all figures.
+
+    What a policy answered and a chat model judged before, in the same folder, is not asked again.
+
+    Args:
+        settings: Who is measured on what.
+        progress: Called with what is being done, how much of it is done, and how much there is.
+
+    Raises:
+        FileNotFoundError: A folder holds no trajectories.
+        GameFileError: The games are not there.
+        ModelError: A model's name leads nowhere.
+        LocalModelError: The base model or an adapter cannot be used.
+        StateError: A recorded state cannot be reached again.
+        ValueError: Nothing can be judged.
+    """
+    judge = judge_named(settings.judge, LineCache(settings.out / "judgements.jsonl"))
+    baselines = _baselines(settings, progress) if settings.baselines else {}
+    own = [m for choice in settings.rollouts for m in _own(choice, settings, judge, baselines, progress)]
+    fixed: list[Measured] = []
+    states: list[Trajectory] = []
+    if settings.policies:
+        states = _states(settings, progress)
+        forks = Forks()
+        cache = LineCache(settings.out / "responses.jsonl")
+        for choice in settings.policies:
+            policy = _policy(choice, settings)
+            fixed.append(_asked(policy, states, forks, cache, settings, judge, baselines, progress))
+    return {
+        "format": RESULTS_FORMAT,
+        "settings": settings.model_dump(mode="json", exclude={"out"}),
+        "versions": {name: version(name) for name in PACKAGES},
+        "rollouts": [m.to_json() for m in own],
+        "states": _about(states) if states else None,
+        "policies": [m.to_json() for m in fixed],
+        "differences": differences(fixed, seed=settings.seed),
+    }
+
+
+def _baselines(settings: ThinkingEvaluation, progress: Progress) -> dict[str, WorldModel]:
+    if settings.train:
+        return trivial(list(read_trajectories(settings.train)), rules=False)
+    what = "playing train"
+    train = record(
+        "train",
+        settings.train_games,
+        seed=settings.seed,
+        on_game=lambda done, of: progress(what, done, of),
+    )
+    return trivial(train, rules=True)
+
+
+def _own(
+    choice: Labelled,
+    settings: ThinkingEvaluation,
+    judge: ThinkingJudge,
+    baselines: Mapping[str, WorldModel],
+    progress: Progress,
+) -> list[Measured]:
+    """Measure the rollouts of a folder; of several policies in it, each by itself."""
+    by_policy: dict[str, list[Trajectory]] = {}
+    for trajectory in read_trajectories([Path(choice.source)]):
+        by_policy.setdefault(trajectory.provenance.policy, []).append(trajectory)
+    found = []
+    for name, trajectories in by_policy.items():
+        label = choice.label if len(by_policy) == 1 else f"{choice.label}, {name}"
+        turns = _judged(trajectories, judge, f"judging {label}", progress)
+        figures = figures_of(trajectories, turns, baselines=baselines, played=True, seed=settings.seed)
+        about = {"policy": name, "digest": episodes_digest(trajectories), **counts(trajectories)}
+        found.append(Measured(label, figures, turns, about))
+    return found
+
+
+def _states(settings: ThinkingEvaluation, progress: Progress) -> list[Trajectory]:
+    def playing(done: int, of: int) -> None:
+        progress(f"playing {settings.split}", done, of)
+
+    number, seed = settings.states, settings.seed
+    if settings.data:
+        return draw_states(list(read_trajectories(settings.data)), number, seed=seed)
+    return frozen_states(
+        settings.out,
+        lambda: mixture_states(settings.split, number, seed=seed, on_game=playing),
+        settings.split,
+        number,
+        seed,
+    )
+
+
+def _about(states: Sequence[Trajectory]) -> dict[str, Any]:
+    games = {game_of(state) for state in states}
+    return {"number": len(states), "games": len(games), "digest": states_digest(states)}
+
+
+def _policy(choice: Labelled, settings: ThinkingEvaluation) -> AskedPolicy:
+    from dyna_graph.models import LOCAL, parse_model, resolve_model
+    from dyna_training.recording import default_prompt
+
+    local = parse_model(choice.source).provider == LOCAL
+    options: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
+    if local:
+        options |= {"dtype": settings.dtype, "device": settings.device, "seed": settings.seed}
+    model = resolve_model(choice.source, **options)
+    prompt = settings.system_prompt or default_prompt(choice.source)
+    return AskedPolicy(choice.label, model, identity_of(choice.source, model), prompt, settings.memory)
+
+
+def _asked(
+    policy: AskedPolicy,
+    states: Sequence[Trajectory],
+    forks: Forks,
+    cache: LineCache,
+    settings: ThinkingEvaluation,
+    judge: ThinkingJudge,
+    baselines: Mapping[str, WorldModel],
+    progress: Progress,
+) -> Measured:
+    """Measure a policy on the fixed states."""
+    given = responses(
+        policy,
+        states,
+        cache,
+        batch=settings.batch,
+        on_state=_counting(f"asking {policy.label}", len(states), progress),
+    )
+    ends = [answered(state, response, forks) for state, response in zip(states, given, strict=True)]
+    turns = _judged(ends, judge, f"judging {policy.label}", progress, last=True)
+    figures = figures_of(ends, turns, baselines=baselines, played=False, seed=settings.seed)
+    tokens = [response.tokens for response in given if response.tokens is not None]
+    about = {
+        "prompt": policy.prompt,
+        "without_action": dict(Counter(r.problem.partition(": ")[0] for r in given if r.action is None)),
+        "tokens": _tokens(tokens) if tokens else None,
+    }
+    return Measured(policy.label, figures, turns, about)
+
+
+def _tokens(tokens: Sequence[int]) -> dict[str, float]:
+    low, middle, high = np.quantile(tokens, [0.1, 0.5, 0.9])
+    return {"mean": float(np.mean(tokens)), "p10": float(low), "p50": float(middle), "p90": float(high)}
+
+
+def _counting(what: str, of: int, progress: Progress) -> Callable[[int], None]:
+    done = 0
+
+    def count(number: int) -> None:
+        nonlocal done
+        done += number
+        progress(what, done, of)
+
+    return count
+
+
+def _judged(
+    trajectories: Sequence[Trajectory],
+    judge: ThinkingJudge,
+    what: str,
+    progress: Progress,
+    *,
+    last: bool = False,
+) -> list[JudgedTurn]:
+    """Judge all turns, or the last of each trajectory."""
+    count = _counting(what, len(trajectories), progress)
+    turns: list[JudgedTurn] = []
+
+    def judged(trajectory: Trajectory) -> list[JudgedTurn]:
+        chosen = {trajectory.id: [len(trajectory.transitions) - 1]} if last else None
+        return judged_turns([trajectory], judge, turns=chosen)
+
+    # A chat model that judges is mostly waited for; comparing texts gains nothing by threads.
+    with ThreadPoolExecutor(1 if isinstance(judge, GroundedJudge) else JUDGED_AT_ONCE) as pool:
+        for found in pool.map(judged, trajectories):
+            turns += found
+            count(1)
+    return turns
+
+
+def differences(measured: Sequence[Measured], *, seed: int) -> list[dict[str, Any]]:
+    """Return paired differences of coverage × accuracy on the same states: each policy less the first.
+
+    States on which a judge failed for one of the two are left out for both.
+    """
+    found = []
+    for other in measured[1:]:
+        pairs = [
+            (a, b)
+            for a, b in zip(other.turns, measured[0].turns, strict=True)
+            if a.judgement.simulated is not None and b.judgement.simulated is not None
+        ]
+        boot = Bootstrap([a.facts.game for a, _ in pairs], seed=seed)
+        first, second = ([bool(pair[i].judgement.correct) for pair in pairs] for i in range(2))
+        product = Figure.of(boot.difference(first, second))
+        found.append(
+            {"first": other.label, "second": measured[0].label, "product": product.model_dump(mode="json")}
+        )
+    return found
