@@ -17,6 +17,7 @@ from dyna_training.cli.evaluate_agent import agent
 from dyna_training.cli.evaluate_thinking import thinking
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
     from rich.console import Console
 
     from dyna_training.evaluation.world_model import Progress
@@ -193,9 +194,15 @@ def explained() -> Iterator[None]:
         raise
     except ValidationError as error:
         wrong = error.errors(include_url=False)
-        said = "; ".join(f"--{'-'.join(str(w['loc'][0]).split('_'))}: {w['msg']}" for w in wrong)
-        raise DynaError(said) from error
+        raise DynaError("; ".join(map(_said, wrong))) from error
     except (ValueError, OSError) as error:
         if os.environ.get("DYNA_DEBUG"):
             raise
         raise DynaError(str(error)) from error
+
+
+def _said(wrong: ErrorDetails) -> str:
+    """Return what is wrong with an option, or with several of them together."""
+    if not wrong["loc"]:
+        return wrong["msg"].removeprefix("Value error, ")
+    return f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}"

@@ -15,7 +15,7 @@ from dyna_training.evaluation.thinking.results import (
     ThinkingFigures,
     Trivial,
 )
-from dyna_training.evaluation.thinking.trivial import OpeningWorldModel, trivial
+from dyna_training.evaluation.thinking.trivial import trivial
 from dyna_training.evaluation.thinking.turns import (
     AnnotatorJudge,
     GroundedJudge,
@@ -35,7 +35,6 @@ __all__ = [
     "Hallucination",
     "JudgedTurn",
     "Judgement",
-    "OpeningWorldModel",
     "Reading",
     "Readings",
     "ThinkingFigures",

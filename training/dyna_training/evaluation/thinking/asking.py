@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.tool import tool_call
 from pydantic import BaseModel, ConfigDict
 
+from dyna_nodes.codec.policy import thought_text
 from dyna_nodes.conversation import action_of, actions_only, thought_of
 from dyna_nodes.nouns import Action, Trajectory, Transition, digest_of
 from dyna_nodes.settings import Memory
@@ -54,7 +55,7 @@ def conversation(state: Trajectory, prompt: str, memory: Memory) -> list[BaseMes
     for index, step in enumerate(state.transitions):
         call = tool_call(name=step.action.tool, args=dict(step.action.arguments), id=f"call_{index}")
         messages += [
-            AIMessage(step.thought, tool_calls=[call]),
+            AIMessage(thought_text(step), tool_calls=[call]),
             ToolMessage(step.observation, tool_call_id=f"call_{index}"),
         ]
     return actions_only(messages) if memory == "actions" else messages

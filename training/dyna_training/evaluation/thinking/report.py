@@ -25,7 +25,7 @@ bootstrap intervals over games.
 """.strip()
 BY_ROTE = """
 Simulations that need no insight, on the same turns: *copy* says the last observation again, *template* what commands
-of this kind usually get, *opening* the first sentence of that ("You arrive at fridge 1."), and *rules* knows the games
+of this kind usually get, *opening* how that usually begins ("You arrive at fridge 1."), and *rules* knows the games
 by heart and says what the history determines: a yardstick, not a baseline. A simulation need not say everything, so
 that *opening* is right whenever a command works at all. The lead is the policy's figure less that one, paired.
 """.strip()

@@ -22,8 +22,9 @@ from dyna_training.evaluation.statistics import Bootstrap
 from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, identity_of, responses
 from dyna_training.evaluation.thinking.cache import LineCache
 from dyna_training.evaluation.thinking.correlation import Figure
-from dyna_training.evaluation.thinking.figures import ThinkingFigures, figures_of
+from dyna_training.evaluation.thinking.figures import figures_of
 from dyna_training.evaluation.thinking.judges import judge_named
+from dyna_training.evaluation.thinking.results import ThinkingFigures
 from dyna_training.evaluation.thinking.states import (
     Forks,
     draw_states,

@@ -26,6 +26,8 @@ from dyna_training.recording import GENERATED, game_key
 from dyna_training.rollouts import ENVIRONMENT
 
 STATES_FILE: Final = "states.jsonl"
+ENDLESS: Final = 10_000
+"""Steps of an episode: what an action does in a state has nothing to do with how long the recorded one was."""
 
 
 class StateError(ValueError):
@@ -177,16 +179,16 @@ def reach(state: Trajectory) -> ForkableEnv:
 def _household(game: str, split: str) -> ForkableEnv:
     key = game_key(game)
     chosen: GameLike
-    if key.startswith(GENERATED):
-        chosen = generate(int(key.removeprefix(GENERATED)))
-    elif split in SPLITS:
+    if split in SPLITS:
         files = {f"{file.parts[-3]}/{file.parts[-2]}": file for file in games(split)}
-        if key not in files:
+        if game not in files:
             raise StateError(f"{game} is no game of {split}: check $ALFWORLD_DATA")
-        chosen = files[key]
+        chosen = files[game]
+    elif key.startswith(GENERATED):
+        chosen = generate(int(key.removeprefix(GENERATED)))
     else:
         raise StateError(f"{game} was recorded without the split it is from, so its file cannot be found")
-    return AlfworldEnv(games=[chosen], max_steps=10_000, admissible_actions=False)
+    return AlfworldEnv(games=[chosen], max_steps=ENDLESS, admissible_actions=False)
 
 
 OPENERS: Final[Mapping[str, Callable[[str, str], ForkableEnv]]] = {ENVIRONMENT: _household}
