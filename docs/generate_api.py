@@ -71,6 +71,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_training.recipes": "",
         "dyna_training.evaluation.agent": "evaluate AgentEvaluation GameOutcome",
         "dyna_training.evaluation.world_model": "evaluate",
+        "dyna_training.evaluation.thinking": "",
+        "dyna_training.evaluation.thinking.run": "evaluate ThinkingEvaluation",
         "dyna_training.evaluation.statistics": "Bootstrap Interval",
     },
 }

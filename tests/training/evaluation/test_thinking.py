@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from dyna_nodes.codec.thinking import simulation_line
+from dyna_nodes.codec.thinking import sentences, simulation_line
 from dyna_nodes.nouns import Query, Trajectory, Transition
 from dyna_training.annotate.annotator import Annotation, AnnotatorError
 from dyna_training.environments.alfworld.generator import generate
@@ -25,8 +25,8 @@ FACING = "You arrive at fridge 1. The fridge 1 is open. In it, you see a mug 1, 
 
 @pytest.fixture(scope="module")
 def episodes() -> list[Trajectory]:
-    """Four households, each played by the expert, which sometimes says something invalid."""
-    return [play(generate(seed), "expert", seed=seed) for seed in range(4)]
+    """Four households, each played by an expert that sometimes does something else."""
+    return [play(generate(seed), "noisy", seed=seed) for seed in range(4)]
 
 
 def thinking(trajectory: Trajectory, thought: Callable[[Transition], str]) -> Trajectory:
@@ -99,6 +99,35 @@ def test_hypotheses_count_as_claims_in_the_strict_reading_alone() -> None:
     assert (both.certain, both.false, both.supposed, both.supposed_true) == (1, 0, 2, 1)
 
 
+def test_informed_is_who_says_all_that_the_history_determines(episodes: list[Trajectory]) -> None:
+    def brief(step: Transition) -> str:
+        return simulation_line(step.action.text, sentences(step.observation)[0])
+
+    def supposing(step: Transition) -> str:
+        return simulation_line(step.action.text, "Maybe I see a.")
+
+    every = [fact for t in episodes for fact in facts(t)]
+    must = [f.knowledge == "determined" and len(sentences(f.observation)) > 1 for f in every]
+    assert any(must)
+    found = thinking_figures([thinking(t, brief) for t in episodes]).overall
+    assert found.strict.product.value == 1
+    assert found.informed.product.value == pytest.approx(1 - sum(must) / len(every))
+    assert thinking_figures([thinking(t, right) for t in episodes]).overall.informed.product.value == 1
+    silent = thinking_figures([thinking(t, supposing) for t in episodes]).overall
+    assert silent.informed.product.value == 0
+    assert silent.certain.coverage.value == 0
+
+
+def test_foreseeing_that_nothing_happens_is_told_apart(episodes: list[Trajectory]) -> None:
+    told = [thinking(t, lambda s: simulation_line(s.action.text, "Nothing happens.")) for t in episodes]
+    found = thinking_figures(told).by["effect"]
+    nothing_happens = sum(s.observation == "Nothing happens." for t in told for s in t.transitions)
+    assert nothing_happens > 0
+    assert found["nothing happens"].strict.accuracy.value == 1
+    assert found["nothing happens"].strict.accuracy.steps == nothing_happens
+    assert found["something happens"].strict.accuracy.value == 0
+
+
 def test_a_simulation_that_says_nothing_covers_nothing(episodes: list[Trajectory]) -> None:
     found = thinking_figures([thinking(t, lambda s: simulation_line(s.action.text, "...")) for t in episodes])
     assert found.overall.strict.coverage.value == 0
@@ -153,6 +182,7 @@ def test_what_is_said_by_rote_stands_beside_it(episodes: list[Trajectory]) -> No
     opening = found["opening"]
     assert opening.all_turns.value == pytest.approx(sum(true) / len(true))
     assert opening.all_turns.value > 0.5
+    assert opening.informed.value < opening.all_turns.value
     odd = [hit for hit, step in zip(true, steps, strict=True) if step.index % 2]
     assert opening.covered_turns.value == pytest.approx(sum(odd) / len(odd))
     assert opening.lead_covered.value == pytest.approx(1 - sum(odd) / len(odd))

@@ -73,8 +73,7 @@ def thinking(
 
     On own rollouts every policy meets other states, so ask them in the same recorded ones too:
 
-      dyna collect --split dev_unseen --games 70 --behaviours "" --policy local:smollm2+runs/dit/adapter
-      --memory actions --out data/dit
+      dyna collect --split dev_unseen --policy local:smollm2+runs/dit/adapter --memory actions --out data/dit
 
       dyna eval thinking --rollouts DIT=data/dit --policy DIT=runs/dit/adapter --states 300 --memory actions
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dyna_nodes.codec.thinking import sentences
 from dyna_nodes.nouns import Query, Trajectory
 from dyna_nodes.protocols import WorldModel
 from dyna_training.evaluation.episodes import game_of
+from dyna_training.evaluation.figures import NOTHING
 from dyna_training.evaluation.statistics import Bootstrap
 from dyna_training.evaluation.thinking.correlation import Correlation, Figure, GameScore, correlation
 from dyna_training.evaluation.thinking.results import (
@@ -28,7 +31,14 @@ from dyna_training.evaluation.thinking.results import (
     ThinkingFigures,
     Trivial,
 )
-from dyna_training.evaluation.thinking.turns import GROUNDED, JudgedTurn, ThinkingJudge, claim, judged_turns
+from dyna_training.evaluation.thinking.turns import (
+    GROUNDED,
+    JudgedTurn,
+    Judgement,
+    ThinkingJudge,
+    claim,
+    judged_turns,
+)
 
 MISTAKES: Final = 12
 """Wrong simulations that are shown, spread over all of them."""
@@ -39,8 +49,13 @@ Flags = NDArray[np.bool_]
 _BY: Final[tuple[tuple[By, Callable[[JudgedTurn], str | None]], ...]] = (
     ("action", lambda t: t.facts.verb if t.acted else None),
     ("knowledge", lambda t: t.knowledge),
+    ("effect", lambda t: _effect(t) if t.acted else None),
     ("task_type", lambda t: t.facts.task_type),
 )
+
+
+def _effect(turn: JudgedTurn) -> str:
+    return "nothing happens" if turn.facts.observation == NOTHING else "something happens"
 
 
 def thinking_figures(
@@ -138,6 +153,7 @@ def _readings(boot: Bootstrap, turns: Sequence[JudgedTurn], where: Flags | None 
     return Readings(
         strict=reading(lambda t: t.judgement.correct),
         certain=reading(lambda t: t.judgement.certain_correct),
+        informed=reading(lambda t: t.informed),
         exact=reading(lambda t: t.judgement.exact),
     )
 
@@ -180,27 +196,34 @@ def _trivial(
         else []
     )
     covered = _flags(turns, lambda t: t.judgement.simulated)
-    right = _flags(turns, lambda t: t.judgement.correct)
-    acted = _flags(turns, lambda t: t.acted)
+    right, informed = _flags(turns, lambda t: t.judgement.correct), _flags(turns, lambda t: t.informed)
     found = []
     for name, model in baselines.items():
-        said = [
-            claim(p.observation or "", t.facts.observation)
-            for p, t in zip(model.predict(queries), turns, strict=True)
+        rote = [
+            replace(turn, judgement=_claimed(turn, prediction.observation))
+            for turn, prediction in zip(turns, model.predict(queries), strict=True)
         ]
-        true = np.array([bool(s.certain and s.correct) for s in said], dtype=bool) & acted
-        exact = np.array([bool(s.exact) for s in said], dtype=bool) & acted
+        true, knowing = _flags(rote, lambda t: t.judgement.correct), _flags(rote, lambda t: t.informed)
         found.append(
             Trivial(
                 name=name,
                 all_turns=Figure.of(boot.mean(true)),
                 covered_turns=Figure.of(boot.mean(true, where=covered)),
-                exact=Figure.of(boot.mean(exact)),
+                informed=Figure.of(boot.mean(knowing)),
+                exact=Figure.of(boot.mean(_flags(rote, lambda t: t.judgement.exact))),
                 lead=Figure.of(boot.difference(right, true)),
                 lead_covered=Figure.of(boot.difference(right, true, where=covered)),
+                lead_informed=Figure.of(boot.difference(informed, knowing)),
             )
         )
     return tuple(found)
+
+
+def _claimed(turn: JudgedTurn, outcome: str | None) -> Judgement:
+    """Judge what was said by rote; nothing was said where there is nothing to say it about."""
+    if not turn.acted or not sentences(outcome or ""):
+        return Judgement(judge=GROUNDED)
+    return claim(outcome or "", turn.facts.observation)
 
 
 def _with_success(

@@ -18,16 +18,18 @@ Part = tuple[str, list[str], list[list[str]]]
 METHOD = """
 The simulation of the executed action is taken out of the thinking of each turn and held against what then really
 was observed. *Coverage* is the share of turns with such a simulation, *accuracy* the share of these that came true,
-and *coverage × accuracy* the share of all turns with one that came true, which is the figure to compare by. *Strict*
-counts hypotheses ("Maybe I see a mug") as claims; *certain* counts only what was said for certain, and only
-simulations that say something for certain; *exact* wants all that was observed and nothing else. Brackets are 95 %
-bootstrap intervals over games.
+and *coverage × accuracy* the share of all turns with one that came true: the paper's figure. Hypotheses ("Maybe I see
+a mug") count as claims there. A simulation that says little is seldom wrong, so three more shares of all turns stand
+beside it: *certain*, in which something was said for certain and that came true, whatever was supposed; *informed*,
+in which all was said that the history determines, and nothing false for certain where it leaves things open; and
+*exact*, in which all was said that was observed. Brackets are 95 % bootstrap intervals over games.
 """.strip()
 BY_ROTE = """
 Simulations that need no insight, on the same turns: *copy* says the last observation again, *template* what commands
 of this kind usually get, *opening* how that usually begins ("You arrive at fridge 1."), and *rules* knows the games
 by heart and says what the history determines: a yardstick, not a baseline. A simulation need not say everything, so
-that *opening* is right whenever a command works at all. The lead is the policy's figure less that one, paired.
+that *opening* is right whenever a command works at all; it is the share of *informed* turns that tells it from one
+that knows. The lead is the policy's figure less that one, paired.
 """.strip()
 INVENTED = """
 *Hallucinated facts* are sentences said for certain, and not true, about turns whose observation the history does not
@@ -38,6 +40,7 @@ Pearson's r over games between coverage × accuracy and success. *Within task ty
 that types which are harder to do and harder to imagine do not make an r by themselves. It is a correlation: a policy
 that wins sees other turns than one that is lost, which alone can move its accuracy.
 """.strip()
+SHARES = ("coverage", "accuracy", "coverage × accuracy", "certain", "informed", "exact")
 KNOWLEDGE = ("determined", "first look", "hidden")
 
 
@@ -55,6 +58,7 @@ def _parts(measured: list[Figures]) -> list[Part]:
     found = [
         _overview(measured),
         _split(measured, "knowledge", "By what the history determines"),
+        _split(measured, "effect", "By whether anything happened"),
         _split(measured, "action", "By action type"),
         _trivial(measured),
         _hallucination(measured),
@@ -64,7 +68,7 @@ def _parts(measured: list[Figures]) -> list[Part]:
 
 
 def _overview(measured: list[Figures]) -> Part:
-    head = ["policy", "games", "turns", "coverage", "accuracy", "coverage × accuracy", "certain", "exact"]
+    head = ["policy", "games", "turns", *SHARES]
     rows = []
     for m in measured:
         figures, all_ = m["figures"], m["figures"]["overall"]
@@ -73,40 +77,46 @@ def _overview(measured: list[Figures]) -> Part:
                 m["label"],
                 str(figures["games"]),
                 str(figures["turns"]),
-                *(percent(all_["strict"][name]) for name in ("coverage", "accuracy", "product")),
-                percent(all_["certain"]["accuracy"]),
-                percent(all_["exact"]["accuracy"]),
+                *_shares(all_),
             ]
         )
     return "World-model accuracy inside the thinking, %", head, rows
 
 
+def _shares(readings: Figures) -> list[str]:
+    """Return the figures under `SHARES`; a share of all turns that nobody can tell is no figure."""
+    strict = [percent(readings["strict"][name]) for name in ("coverage", "accuracy", "product")]
+    known = {name: readings[name]["coverage"]["value"] for name in ("certain", "informed", "exact")}
+    return strict + [percent(readings[name]["product"]) if there else "–" for name, there in known.items()]
+
+
 def _split(measured: list[Figures], by: str, title: str) -> Part:
-    head = ["policy", by, "turns", "coverage", "accuracy", "coverage × accuracy", "certain", "exact"]
+    head = ["policy", by, "turns", *SHARES]
     rows = []
     for m in measured:
         names = m["figures"]["by"].get(by, {})
         order = [*(n for n in KNOWLEDGE if n in names), *(n for n in names if n not in KNOWLEDGE)]
         for name in order:
-            strict = names[name]["strict"]
-            rows.append(
-                [
-                    m["label"],
-                    name,
-                    str(strict["product"]["steps"]),
-                    *(percent(strict[figure]) for figure in ("coverage", "accuracy", "product")),
-                    percent(names[name]["certain"]["accuracy"]),
-                    percent(names[name]["exact"]["accuracy"]),
-                ]
-            )
+            turns = str(names[name]["strict"]["product"]["steps"])
+            rows.append([m["label"], name, turns, *_shares(names[name])])
     return f"{title}, %", head, rows
 
 
 def _trivial(measured: list[Figures]) -> Part:
-    head = ["policy", "by rote", "right, all turns", "lead", "right, simulated turns", "lead there", "exact"]
+    head = [
+        "policy",
+        "by rote",
+        "right",
+        "lead",
+        "right where simulated",
+        "lead there",
+        "informed",
+        "lead",
+        "exact",
+    ]
+    names = ("all_turns", "lead", "covered_turns", "lead_covered", "informed", "lead_informed", "exact")
     rows = [
-        [m["label"], t["name"]]
-        + [percent(t[name]) for name in ("all_turns", "lead", "covered_turns", "lead_covered", "exact")]
+        [m["label"], t["name"], *(percent(t[name]) for name in names)]
         for m in measured
         for t in m["figures"]["trivial"]
     ]

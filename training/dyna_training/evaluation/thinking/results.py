@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dyna_training.evaluation.thinking.correlation import Correlation, Figure
 
 FORMAT: Final = "dyna-thinking-figures/1"
-By = Literal["action", "knowledge", "task_type"]
+By = Literal["action", "knowledge", "effect", "task_type"]
 """By what turns are split."""
 
 
@@ -38,11 +38,14 @@ class Readings(_Figures):
     Attributes:
         strict: All of it has to come true, hypotheses included.
         certain: What it is certain of has to come true; one that is certain of nothing is not counted.
+        informed: Where the history determines what is observed, it has to say all of that and nothing else; elsewhere
+            something for certain, and nothing that is false. Not counted where nobody can tell what is determined.
         exact: It has to say all that was observed, and nothing else.
     """
 
     strict: Reading
     certain: Reading
+    informed: Reading
     exact: Reading
 
 
@@ -69,17 +72,21 @@ class Trivial(_Figures):
         name: Who writes.
         all_turns: Share of all turns on which it is right; it simulates every turn.
         covered_turns: The same among the turns that the policy simulated.
+        informed: Share of all turns on which it is informed, see `Readings`.
         exact: Share of all turns on which it says all that was observed.
         lead: The policy's coverage × accuracy less `all_turns`, paired.
         lead_covered: The policy's accuracy less `covered_turns`, paired.
+        lead_informed: The policy's share of all turns on which it is informed less `informed`, paired.
     """
 
     name: str
     all_turns: Figure
     covered_turns: Figure
+    informed: Figure
     exact: Figure
     lead: Figure
     lead_covered: Figure
+    lead_informed: Figure
 
 
 class Mistake(_Figures):
@@ -104,8 +111,8 @@ class ThinkingFigures(_Figures):
         judged_by: Turns by who judged them.
         without_action: Turns without an action, which count as not simulated; only asked-for turns can be so.
         overall: Over all turns.
-        by: The same by action type (first word of the command, or tool), by what the history determines, and by
-            task type.
+        by: The same by action type (first word of the command, or tool), by what the history determines, by
+            whether anything happened, and by task type.
         hallucination: Statements about what the history does not determine; None where nobody can tell what it
             determines, or the judge does not count sentences.
         trivial: Simulations by rote beside it.

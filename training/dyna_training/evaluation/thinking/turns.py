@@ -108,6 +108,17 @@ class JudgedTurn:
         """Whether the history determines what is observed, else why not; None where nobody can tell."""
         return self.facts.knowledge
 
+    @property
+    def informed(self) -> bool | None:
+        """Whether the simulation says all that the history determines, and nothing false for certain.
+
+        None without a simulation, and where nobody can tell.
+        """
+        if self.judgement.exact is None or self.knowledge is None:
+            return None
+        determined = self.knowledge == "determined"
+        return self.judgement.exact if determined else bool(self.judgement.certain_correct)
+
 
 class GroundedJudge:
     """Compares a simulation with the observation, sentence by sentence; knows the form of this project alone."""
