@@ -17,7 +17,7 @@ from tests.training.annotate.test_annotating import Notes, recorded
 from tests.training.annotate.test_chat import GOOD, THOUGHT, Scripted, run
 
 
-def dyna(*arguments: str | Path) -> tuple[int, str, str]:
+def dyna(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, [str(a) for a in arguments], prog_name="dyna annotate")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

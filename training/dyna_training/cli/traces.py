@@ -85,12 +85,25 @@ def abbreviate(
     data: Annotated[list[Path], typer.Option(help="Folder or file of trajectories; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the shortened ones; it must hold none yet.")],
     method: Annotated[
-        Literal["extractive", "structural"],
+        Literal["extractive", "structural", "chat"],
         typer.Option(
             help="extractive: only removes sentences; needs no model. structural: keeps five kinds of lines of "
-            "a grounded teacher's thinking."
+            "a grounded teacher's thinking. chat: a chat model shortens."
         ),
     ] = "extractive",
+    model: Annotated[
+        str | None, typer.Option(help="With --method chat: provider:model, or local:smollm2+ADAPTER.")
+    ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(min=1, help="With --method chat: answers per turn; the shortest valid one is taken."),
+    ] = 5,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="With --method chat: temperature of the model.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="With --method chat: questions that are open at a time.")
+    ] = 8,
     keep_under: Annotated[
         int | None,
         typer.Option(
@@ -114,25 +127,35 @@ def abbreviate(
       dyna traces abbreviate --data data/teacher --out data/short
       dyna traces abbreviate --data data/teacher --out data/short --keep-under 200 --base ./my-model
       dyna traces abbreviate --data data/teacher --out data/short --method structural
+      dyna traces abbreviate --data data/teacher --out data/short --method chat --model openai:gpt-5-mini
     """
-    from dyna_graph.errors import DynaError
+    from dyna_graph.errors import ConfigError, DynaError, Problem
     from dyna_nodes.local.base import LocalModelError
     from dyna_training.traces.abbreviating import KEEP_UNDER, AbbreviateSettings
     from dyna_training.traces.abbreviating import abbreviate as run
     from dyna_training.traces.importing import TracesError
 
+    if (method == "chat") != (model is not None):
+        raise ConfigError([Problem("--method chat and --model provider:model belong together")])
     settings = AbbreviateSettings(
         data=tuple(data),
         out=out,
         method=method,
         keep_under=KEEP_UNDER[method] if keep_under is None else keep_under,
         base=base,
+        model=model,
+        samples=samples,
+        temperature=temperature,
+        concurrency=concurrency,
     )
     with _progress("shortening", quiet) as advance:
         try:
             manifest = run(settings, command=command(), on_trajectory=advance)
         except (TracesError, LocalModelError) as error:
             raise DynaError(str(error)) from error
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. The same command begins anew; a model's answers are kept.", err=True)
+            raise typer.Exit(130) from None
     if json_:
         typer.echo(json.dumps(manifest, indent=1))
     else:
@@ -232,6 +255,10 @@ def _abbreviation_summary(manifest: dict[str, Any], out: Path) -> None:
     console.print(table)
     for reason, count in manifest["figures"][ALL]["full_because"].items():
         console.print(f"{count} turns kept their full text: {reason}", markup=False)
+    if manifest["settings"]["method"] == "chat" and (new := manifest["figures"][ALL]["new_sentences"]):
+        console.print(f"{new['value']:.1%} of the sentences of a shortened turn are new")
+    for reason, count in manifest["rejected_answers"].items():
+        console.print(f"{count} answers could not be used: {reason}", markup=False)
     for problem in manifest["problems"]:
         console.print(f"not read: {problem}", markup=False)
     console.print(f"{out / REPORT}", markup=False)

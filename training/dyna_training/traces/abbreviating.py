@@ -1,6 +1,7 @@
 """Rebuilding the thinking of imported traces, turn by turn (Dyna-Think, arXiv 2506.00320, DIT step 2).
 
     dyna traces abbreviate --data data/teacher --out data/short
+    dyna traces abbreviate --data data/teacher --method chat --model openai:gpt-5-mini --out data/short
 
 Turns of at most ``keep_under`` tokens stay as they are (`KEEP_UNDER`). Of what an abbreviator returns for a
 longer turn, the shortest valid text is taken; where none is valid or shorter, the turn keeps its full text.
@@ -22,13 +23,16 @@ from dyna_nodes.experience import Problem, iter_trajectory_file
 from dyna_nodes.local.base import SMOLLM2
 from dyna_nodes.nouns import Trajectory
 from dyna_training.data import trajectory_files
-from dyna_training.traces.abbreviator import Abbreviator, Turn, invalid, turns_of
+from dyna_training.traces.abbreviator import Abbreviator, Turn, invalid, new_share, turns_of
+from dyna_training.traces.answers import Answers
 from dyna_training.traces.importing import TracesError, publishing, write_manifest
 from dyna_training.traces.report import REPORT, figures, markdown
 
 FORMAT: Final = "dyna-abbreviation/1"
-Method = Literal["extractive", "structural"]
-KEEP_UNDER: Final[dict[Method, int]] = {"extractive": 550, "structural": 0}
+ANSWERS: Final = ".answers.partial"
+"""What a chat model has answered so far; removed when all is written."""
+Method = Literal["extractive", "structural", "chat"]
+KEEP_UNDER: Final[dict[Method, int]] = {"extractive": 550, "structural": 0, "chat": 550}
 """Method to the tokens up to which turns stay untouched unless something else is said: the paper's 550 for a reasoning
 model's thinking, none for thinking in the shared form, which is shorter than that throughout."""
 Became = Literal["untouched", "shortened", "full"]
@@ -44,6 +48,10 @@ class AbbreviateSettings(BaseModel):
         keep_under: Turns of at most so many tokens stay untouched.
         base: Model whose tokenizer counts.
         seed: Seeds the bootstrap.
+        model: For the method ``chat``: the chat model, ``provider:model`` or ``local:base+adapter``.
+        samples: For ``chat``: how many answers per turn; the shortest valid one is taken (5 in the paper).
+        temperature: For ``chat``: of the model; None for its own.
+        concurrency: For ``chat``: how many questions are open at a time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +62,10 @@ class AbbreviateSettings(BaseModel):
     keep_under: int = Field(550, ge=0)
     base: str = SMOLLM2
     seed: int = 0
+    model: str | None = None
+    samples: int = Field(5, ge=1)
+    temperature: float | None = Field(None, ge=0)
+    concurrency: int = Field(8, ge=1)
 
 
 class Tokenizer(Protocol):
@@ -74,6 +86,8 @@ class Outcome(NamedTuple):
         before: Tokens of its thinking before.
         after: Tokens of its thinking after.
         reason: Why the full text stayed.
+        new: Share of its sentences after that were not there before, in [0, 1].
+        step: Its place in the trajectory, from 0.
     """
 
     trajectory: str
@@ -82,14 +96,29 @@ class Outcome(NamedTuple):
     before: int
     after: int
     reason: str = ""
+    new: float = 0.0
+    step: int = 0
 
 
-def make_abbreviator(method: Method) -> Abbreviator:
-    """Return the abbreviator of a name."""
+def make_abbreviator(settings: AbbreviateSettings, answers: Answers) -> Abbreviator:
+    """Return the abbreviator that settings name.
+
+    Args:
+        settings: Which one, and how.
+        answers: What a chat model has answered before.
+
+    Raises:
+        TracesError: The method needs a model that is not named.
+        DynaError: There is no such model.
+    """
+    if settings.method == "chat":
+        from dyna_training.traces.chat_abbreviator import ChatAbbreviator
+
+        return ChatAbbreviator.from_settings(settings, answers)
     from dyna_training.traces.extractive import ExtractiveAbbreviator
     from dyna_training.traces.structural import StructuralAbbreviator
 
-    return StructuralAbbreviator() if method == "structural" else ExtractiveAbbreviator()
+    return StructuralAbbreviator() if settings.method == "structural" else ExtractiveAbbreviator()
 
 
 def load_tokenizer(base: str) -> Tokenizer:
@@ -128,6 +157,7 @@ class Shortener:
         self.outcomes: list[Outcome] = []
         self.parts: Counter[str] = Counter()
         self.with_part: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
 
     def count(self, texts: list[str]) -> list[int]:
         """Return the number of tokens of each text."""
@@ -146,12 +176,16 @@ class Shortener:
         for n, (index, turn) in enumerate(turns):
             text, after, became, reason = turn.thought, before[n], "untouched", ""
             if n in answers:
+                self.rejected.update(answers[n].rejected)
                 text, after, reason = self._shortest(turn, before[n], answers[n].candidates, answers[n].error)
                 became = "full" if reason else "shortened"
                 if not reason:
                     self.parts.update(answers[n].parts)
                     self.with_part.update(answers[n].parts.keys())
-            self.outcomes.append(Outcome(trajectory.id, group, became, before[n], after, reason))  # type: ignore[arg-type]
+            new = new_share(text, turn.thought)
+            self.outcomes.append(
+                Outcome(trajectory.id, group, became, before[n], after, reason, new, index)  # type: ignore[arg-type]
+            )
             steps[index] = steps[index].model_copy(update={"thought": text})
         made = {"method": self.abbreviator.name, "keep_under": self.keep_under}
         return trajectory.model_copy(
@@ -195,22 +229,25 @@ def abbreviate(
         The manifest.
 
     Raises:
-        TracesError: There is nothing to shorten, or the folder holds trajectories already.
+        TracesError: There is nothing to shorten, the folder holds trajectories already, or a chat model only raises;
+            what it has answered is kept, and the same call goes on.
         LocalModelError: The base has no tokenizer that can be loaded.
+        DynaError: There is no such chat model.
     """
     try:
         files = trajectory_files(settings.data)
     except FileNotFoundError as error:
         raise TracesError(f"{error}, or `dyna traces import` makes some of logs") from error
+    answers = Answers(settings.out / ANSWERS if settings.method == "chat" else None)
     shortener = Shortener(
-        abbreviator or make_abbreviator(settings.method),
+        abbreviator or make_abbreviator(settings, answers),
         tokenizer or load_tokenizer(settings.base),
         settings.keep_under,
     )
     started = time.time()
     problems: list[Problem] = []
     seen: set[str] = set()
-    with publishing(settings.out) as writer:
+    with publishing(settings.out) as writer, answers:
         for file in files:
             for trajectory in iter_trajectory_file(file, problems):
                 if trajectory.id in seen:
@@ -233,6 +270,12 @@ def abbreviate(
             part: {"sentences": count, "turns": shortener.with_part[part]}
             for part, count in shortener.parts.most_common()
         },
+        "rejected_answers": dict(shortener.rejected.most_common()),
+        "full": [
+            {"trajectory": o.trajectory, "step": o.step, "reason": o.reason}
+            for o in shortener.outcomes
+            if o.became == "full"
+        ],
         "seconds": round(time.time() - started, 1),
         "versions": {"python": platform.python_version(), "dyna-graph": version("dyna-graph")},
         "problems": [str(problem) for problem in problems],

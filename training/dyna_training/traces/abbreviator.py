@@ -19,6 +19,7 @@ class Turn(NamedTuple):
         thought: The full thinking.
         action: The action that was executed.
         known_actions: All actions of the run, the executed one first; what candidates look like here.
+        system: The agent's system prompt; empty where it is not recorded.
     """
 
     task: str
@@ -26,6 +27,7 @@ class Turn(NamedTuple):
     thought: str
     action: Action
     known_actions: tuple[Action, ...] = ()
+    system: str = ""
 
 
 class Abbreviation(NamedTuple):
@@ -35,11 +37,13 @@ class Abbreviation(NamedTuple):
         candidates: Shortened texts; the shortest valid one is taken.
         parts: How many sentences were kept as each of the five parts, where the abbreviator knows it.
         error: Why there is no candidate; empty when there is one.
+        rejected: Answers of a model that are no candidate, counted by reason.
     """
 
     candidates: tuple[str, ...]
     parts: Mapping[str, int] = {}
     error: str = ""
+    rejected: Mapping[str, int] = {}
 
 
 class Abbreviator(Protocol):
@@ -76,6 +80,13 @@ def invalid(short: str, turn: Turn, *, removes_only: bool) -> str:
     return ""
 
 
+def new_share(short: str, full: str) -> float:
+    """Return the share of the sentences of a shortened text that are no sentences of the full one, in [0, 1]."""
+    known = {sentence.text for sentence in sentences(full)}
+    own = [sentence.text for sentence in sentences(short)]
+    return sum(text not in known for text in own) / max(1, len(own))
+
+
 def _named_last(text: str, turn: Turn) -> bool:
     """Tell whether the last sentence that names any action of the run names the executed one."""
     own = action_words(turn.action)
@@ -92,6 +103,7 @@ def _named_last(text: str, turn: Turn) -> bool:
 def turns_of(trajectory: Trajectory) -> Iterator[tuple[int, Turn]]:
     """Yield the turns of a trajectory that have thinking, with their places."""
     steps = trajectory.history().steps
+    system = str(trajectory.configuration.get("system") or "")
     actions = tuple(dict.fromkeys(t.action.text for t in trajectory.transitions))
     known = {t.action.text: t.action for t in trajectory.transitions}
     for index, transition in enumerate(trajectory.transitions):
@@ -106,5 +118,6 @@ def turns_of(trajectory: Trajectory) -> Iterator[tuple[int, Turn]]:
                     transition.thought,
                     transition.action,
                     (transition.action, *others),
+                    system,
                 ),
             )

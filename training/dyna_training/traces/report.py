@@ -52,9 +52,20 @@ def _figures(outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
         },
         "untouched": bootstrap.mean([o.became == "untouched" for o in outcomes]).to_json(),
         "valid": became["shortened"] / tried if tried else None,
+        "new_sentences": _new_sentences(outcomes, seed),
         "became": dict(became),
         "full_because": dict(Counter(o.reason for o in outcomes if o.became == "full").most_common()),
     }
+
+
+def _new_sentences(outcomes: Sequence[Outcome], seed: int) -> dict[str, Any] | None:
+    """Return the mean share of sentences that a shortened turn did not have before; None where none is shortened."""
+    from dyna_training.evaluation.statistics import Bootstrap
+
+    short = [o for o in outcomes if o.became == "shortened"]
+    if not short:
+        return None
+    return Bootstrap([o.trajectory for o in short], seed=seed).mean([o.new for o in short]).to_json()
 
 
 def _quantiles(values: Any) -> dict[str, float]:
@@ -123,6 +134,22 @@ def markdown(manifest: dict[str, Any]) -> str:
     ]
     because = found[ALL]["full_because"]
     lines += [f"* {count} turns: {reason}" for reason, count in because.items()] or ["None."]
+    if manifest["rejected_answers"]:
+        rejected = manifest["rejected_answers"].items()
+        lines += [
+            "",
+            "## Answers that could not be used",
+            "",
+            *(f"* {count}: {reason}" for reason, count in rejected),
+        ]
+    if found[ALL]["new_sentences"]:
+        lines += [
+            "",
+            "## New sentences",
+            "",
+            "Mean share of the sentences of a shortened turn that are, word for word, no sentences of the full one: "
+            f"{_interval(found[ALL]['new_sentences'])}.",
+        ]
     if manifest["parts"]:
         shortened = found[ALL]["became"]["shortened"]
         lines += [

@@ -61,6 +61,12 @@ def split_thinking(text: str) -> Reply:
     return Reply("\n\n".join(t for t in thoughts if t), rest.strip(), opened is None)
 
 
+def last_thinking(text: str) -> tuple[str, str] | None:
+    """Return the last block in think tags and the text after it; None where there is none."""
+    blocks = list(_BLOCK.finditer(text))
+    return (blocks[-1][2].strip(), text[blocks[-1].end() :].strip()) if blocks else None
+
+
 class Found(NamedTuple):
     """The action found in a text.
 
