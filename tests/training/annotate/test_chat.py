@@ -163,12 +163,12 @@ def test_equal_observations_are_no_change_and_nothing_else() -> None:
         model = Scripted(answers={"difference": {"difference": answer}})
         made = annotate_trajectory(same, ChatAnnotator(model, "difference"), "difference")
         assert made.transitions[1].notes == notes
-        assert ("1" in problems(made, "difference")) is not notes
+        assert ("1" in problems(made, "difference")) == (not notes)
 
 
 # The three calls of a critique
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "extract": {
         "has_world_model_simulation": True,
         "plan": "look in room 0",
@@ -216,7 +216,7 @@ def test_what_each_call_is_shown() -> None:
 
         return answer
 
-    critique(run("Hm.", THOUGHT), **{call: show(call) for call in GOOD})
+    critique(run("Hm.", THOUGHT), extract=show("extract"), judge=show("judge"), inject=show("inject"))
     assert "You see room 1." in shown["judge"]
     assert "I see the mug" in shown["judge"]
     assert THOUGHT not in shown["judge"]  # it is judged by what was extracted
