@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dyna_nodes.codec.thinking import CHECK, InnerSimulation, certain_holds, holds
+from dyna_training.environments.alfworld.differences import BECOMES
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.refusals import refusal, where
 from dyna_training.environments.alfworld.task import kind, split_command
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
-
-_BECOMES = {"clean": "clean", "heat": "hot", "cool": "cool", "slice": "sliced", "use": "on"}
 
 
 def verification(
@@ -32,7 +31,7 @@ def verification(
     if observation.strip() == NOTHING_HAPPENS:
         said = f"nothing happened, {refusal(before, action)}"
     else:
-        said = _effect(after, action, wanted)
+        said = effect(after, action, wanted)
     return f"{CHECK}{said}{_against(simulation, observation)}."
 
 
@@ -46,17 +45,28 @@ def _against(simulation: InnerSimulation | None, observation: str) -> str:
     return ", as I hoped" if simulation.hypotheses else ", as I thought"
 
 
-def _effect(after: KnownWorld, action: str, wanted: str | None) -> str:
+def effect(after: KnownWorld, action: str, wanted: str | None) -> str:
+    """Say in a clause what a command that worked did.
+
+    Args:
+        after: What is known after it.
+        action: The command.
+        wanted: Kind of object that is looked for; whether it is there is said.
+    """
     verb, first, second = split_command(action)
     if verb == "take":
         return f"I hold the {first} now"
     if verb == "move":
         return f"the {first} is {where(after, second)} {second} now"
-    if verb in _BECOMES:
-        return f"the {first} is {_BECOMES[verb]} now"
+    if verb in BECOMES:
+        return f"the {first} is {BECOMES[verb]} now"
     if verb == "close":
         return f"{first} is closed now"
-    if verb not in ("go", "open", "examine") or first not in after.receptacles:
+    if verb == "look":
+        return f"I am at {after.here}" if after.here else "I am in the middle of the room"
+    if verb == "examine" and first not in after.receptacles:
+        return f"I looked at the {first}"
+    if verb not in ("go", "open", "examine"):
         return f"I hold the {after.holding}" if after.holding else "my hands are empty"
     start = {"go": f"I am at {first}", "open": f"{first} is open", "examine": f"I looked at {first}"}[verb]
     if after.is_closed(first):

@@ -37,10 +37,14 @@ def expected(world: KnownWorld, action: str, wanted: str | None) -> str:
     """
     known = world.predict(action)
     if known is not None:
-        return _shortened(known, world, wanted)
+        return _shortened(known, wanted)
     verb, first, second = split_command(action)
+    seen = world.description(first) if verb == "go" else None
+    if seen is not None:
+        # Whether the place is another one than here may be open; what is there is not.
+        return _shortened(f"{success_text(verb, first)} {seen}", wanted)
     said = [sentence] if (sentence := success_text(verb, first, second)) else []
-    if verb == "go" and (world.is_closed(first) or (first not in world.opened and has_door(first))):
+    if verb == "go" and has_door(first):
         said.append(f"The {first} is closed.")
     elif verb == "open":
         said.append(f"The {first} is open.")
@@ -73,7 +77,7 @@ def is_impossible(world: KnownWorld, action: str) -> bool:
     return world.predict(action) == NOTHING_HAPPENS
 
 
-def _shortened(observation: str, world: KnownWorld, wanted: str | None) -> str:
+def _shortened(observation: str, wanted: str | None) -> str:
     """Leave out long listings; what is wanted in them is hoped for, which is true as well."""
     said = []
     for sentence in sentences(observation):

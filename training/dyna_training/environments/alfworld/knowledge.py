@@ -152,7 +152,8 @@ class KnownWorld(Tracker):
         """Return whether `receptacle` is known to have no door."""
         return receptacle in self.contents and receptacle not in self.opened
 
-    def _description(self, receptacle: str) -> str | None:
+    def description(self, receptacle: str) -> str | None:
+        """Return what is known to be seen at a receptacle; None where it was not looked at."""
         if self.is_closed(receptacle):
             return f"The {receptacle} is closed."
         if receptacle not in self.contents:
@@ -170,7 +171,7 @@ class KnownWorld(Tracker):
         present = self._presence(receptacle)
         if present:
             return NOTHING_HAPPENS
-        text = self._description(receptacle)
+        text = self.description(receptacle)
         if text is None:
             return "first look"
         return "hidden" if present is None else f"You arrive at {receptacle}. {text}"
@@ -269,7 +270,7 @@ class KnownWorld(Tracker):
     def _examine(self, verb: str, name: str, _: str) -> str:
         present = self._presence(name)
         if present is not False:
-            text = self._description(name)
+            text = self.description(name)
             if text is None:
                 return "first look"
             return "hidden" if present is None else text

@@ -49,7 +49,8 @@ def refusal(world: KnownWorld, action: str) -> str:
             return f"the {first} cannot be sliced"
         return _not_held(world, second) or f"there is no {first} to slice here"
     if verb == "examine":
-        return _far(world, first) if first in world.receptacles else f"there is no {first} at hand"
+        known = first in world.receptacles
+        return f"I am not at {first}" if known else f"there is no {first or 'such thing'} at hand"
     return f"{verb or 'that'} is no command here"
 
 

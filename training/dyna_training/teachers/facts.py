@@ -1,0 +1,136 @@
+"""What thinking states as a fact, and how much of it nobody could know at that time.
+
+    dyna traces facts data/teacher data/teacher-future
+
+A student of a teacher that knows drawers which were never opened learns to make things up. Counted are the certain
+sentences of all simulations, other than that a command does what it is for (``You arrive at desk 1.``), held against
+what the history lets one expect (`outcomes.expected`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from dyna_nodes.codec.thinking import InnerSimulation, certain_holds, holds, sentences, simulations
+from dyna_nodes.nouns import Trajectory
+from dyna_training.environments.alfworld.knowledge import KnownWorld
+from dyna_training.environments.alfworld.task import split_command
+from dyna_training.environments.alfworld.tracking import success_text
+from dyna_training.teachers.outcomes import expected
+
+_THING: Final = re.compile(r"\b[a-z]+ \d+\b")
+
+
+class TurnFacts(NamedTuple):
+    """Counts of one turn that simulates.
+
+    Attributes:
+        trajectory: Id of its trajectory.
+        simulations: Simulations in its thinking.
+        stated: Facts that these state.
+        unknown: Facts that the history does not determine.
+        against: Facts that are not what the history determines.
+        unseen: Facts that name something which the history never named.
+        executed: Whether the executed action is simulated.
+        certain: Whether everything certain in that simulation came true.
+        all: Whether its hypotheses came true as well.
+    """
+
+    trajectory: str
+    simulations: int
+    stated: int
+    unknown: int
+    against: int
+    unseen: int
+    executed: bool
+    certain: bool
+    all: bool
+
+
+def turn_facts(trajectory: Trajectory) -> Iterator[TurnFacts]:
+    """Yield the counts of the turns of a trajectory that simulate.
+
+    Raises:
+        ValueError: The task is none of ALFWorld's.
+    """
+    world = KnownWorld(trajectory.task)
+    if world.task is None or not world.receptacles:
+        raise ValueError(f"{trajectory.task[:80]!r} is not the beginning of a game of ALFWorld")
+    known = set(_THING.findall(trajectory.task))
+    for step in trajectory.transitions:
+        action = step.action.text
+        imagined = simulations(step.thought)
+        if imagined:
+            facts = [(s, sentence) for s in imagined for sentence in stated_facts(s)]
+            judged = [_judge(world, s.action, sentence) for s, sentence in facts]
+            own = next((s for s in reversed(imagined) if s.action == action), None)
+            yield TurnFacts(
+                trajectory.id,
+                len(imagined),
+                len(facts),
+                judged.count("unknown"),
+                judged.count("against"),
+                sum(not known.issuperset(_named(s, sentence)) for s, sentence in facts),
+                own is not None,
+                own is not None and certain_holds(own, step.observation),
+                own is not None and holds(own, step.observation),
+            )
+        world.observe(action, step.observation)
+        known.update(_THING.findall(step.observation))
+
+
+def stated_facts(simulation: InnerSimulation) -> list[str]:
+    """Return the certain sentences of a simulation, less the one that says that the command works."""
+    verb, first, second = split_command(simulation.action)
+    works = success_text(verb, first, second)
+    return [s for s in sentences(simulation.certain) if s != works]
+
+
+def _judge(world: KnownWorld, action: str, sentence: str) -> str:
+    """Say whether a fact is ``known``, ``unknown``, or ``against`` what is known."""
+    determined = world.predict(action)
+    if sentence in sentences(determined or expected(world, action, None)) or _is_remembered(world, action, sentence):
+        return "known"
+    return "unknown" if determined is None else "against"
+
+
+def _is_remembered(world: KnownWorld, action: str, sentence: str) -> bool:
+    """Return whether a fact describes a place as it was last seen."""
+    return sentence in sentences(world.description(split_command(action)[1]) or "")
+
+
+def _named(simulation: InnerSimulation, sentence: str) -> set[str]:
+    return set(_THING.findall(sentence)) - set(_THING.findall(simulation.action))
+
+
+def fact_figures(turns: Sequence[TurnFacts], *, seed: int = 0) -> dict[str, Any]:
+    """Return the rates with 95 % intervals, bootstrapped by trajectory.
+
+    Args:
+        turns: What `turn_facts` yields.
+        seed: Seeds the bootstrap.
+
+    Returns:
+        Counts; ``unknown``, ``against`` and ``unseen`` per stated fact; ``certain`` and ``all`` per turn whose
+        executed action is simulated.
+    """
+    import numpy as np
+
+    from dyna_training.evaluation.statistics import Bootstrap
+
+    boot = Bootstrap([turn.trajectory for turn in turns], seed=seed)
+    column = {name: np.array([getattr(t, name) for t in turns], dtype=float) for name in TurnFacts._fields[1:]}
+    executed = column["executed"] > 0
+    return {
+        "turns": len(turns),
+        "simulations": int(column["simulations"].sum()),
+        "stated": int(column["stated"].sum()),
+        "executed": int(executed.sum()),
+        **{
+            name: boot.ratio(column[name], column["stated"]).to_json()
+            for name in ("unknown", "against", "unseen")
+        },
+        **{name: boot.mean(column[name], where=executed).to_json() for name in ("certain", "all")},
+    }
