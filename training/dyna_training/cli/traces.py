@@ -191,6 +191,41 @@ def show(
         console.print(f"> {pair.action}", style="bold", markup=False)
 
 
+@app.command()
+def facts(
+    data: Annotated[
+        list[Path], typer.Argument(help="Folders or files of trajectories in ALFWorld; a row each.")
+    ],
+    seed: Annotated[int, typer.Option(help="Seeds the bootstrap.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Count what thinking states as a fact, and how much of it nobody could know at that time.
+
+    For thinking in the form of the grounded teachers. Unknown: the history does not determine
+    it. Against: the history determines something else. Unseen: it names what was never named.
+
+      dyna traces facts data/teacher data/teacher-future
+    """
+    from dyna_graph.errors import DynaError
+    from dyna_training.teachers.facts import fact_figures, facts_of
+
+    found = {}
+    for path in data:
+        try:
+            turns, problems = facts_of(path)
+        except FileNotFoundError as error:
+            raise DynaError(str(error)) from error
+        for problem in problems:
+            typer.echo(f"not read: {problem}", err=True)
+        if not turns:
+            raise DynaError(f"{path}: no thinking there imagines anything in the form `If I go to desk 1: …`")
+        found[str(path)] = fact_figures(turns, seed=seed)
+    if json_:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        _facts_summary(found)
+
+
 def _side_by_side(before: str, after: str, lines: int) -> Table:
     from rich.table import Table
     from rich.text import Text
@@ -262,6 +297,30 @@ def _abbreviation_summary(manifest: dict[str, Any], out: Path) -> None:
     for problem in manifest["problems"]:
         console.print(f"not read: {problem}", markup=False)
     console.print(f"{out / REPORT}", markup=False)
+
+
+def _facts_summary(found: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dyna_training.teachers.facts import RATES
+
+    table = Table(title="Facts in simulations, 95 % intervals by trajectory")
+    for name in ("", "turns", "simulations", "facts"):
+        table.add_column(name, justify="right" if name else "left")
+    for name in RATES.values():
+        table.add_column(name, justify="right")
+    for path, row in found.items():
+        counts = (f"{row[name]:,}" for name in ("turns", "simulations", "stated"))
+        table.add_row(path, *counts, *(_percent(row[name]) for name in RATES))
+    Console(highlight=False).print(table)
+
+
+def _percent(value: dict[str, Any]) -> str:
+    if value["value"] is None:
+        return "–"
+    spread = "" if value["low"] is None else f" ({value['low']:.1%}–{value['high']:.1%})"
+    return f"{value['value']:.1%}{spread}"
 
 
 class _progress:

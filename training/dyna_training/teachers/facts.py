@@ -11,15 +11,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dyna_nodes.codec.thinking import InnerSimulation, certain_holds, holds, sentences, simulations
+from dyna_nodes.experience import Problem, iter_trajectory_file
 from dyna_nodes.nouns import Trajectory
+from dyna_training.data import trajectory_files
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.task import split_command
 from dyna_training.environments.alfworld.tracking import success_text
 from dyna_training.teachers.outcomes import expected
 
+RATES: Final = {
+    "unknown": "unknown",
+    "against": "against",
+    "unseen": "unseen",
+    "certain": "certain came true",
+    "all": "all came true",
+}
+"""Rates of `fact_figures`, with their headings: three per fact, two per simulation of what was done."""
 _THING: Final = re.compile(r"\b[a-z]+ \d+\b")
 
 
@@ -81,6 +92,24 @@ def turn_facts(trajectory: Trajectory) -> Iterator[TurnFacts]:
         known.update(_THING.findall(step.observation))
 
 
+def facts_of(path: Path) -> tuple[list[TurnFacts], list[str]]:
+    """Return the counts of all turns in a file or folder that simulate, and what could not be read or judged.
+
+    Raises:
+        FileNotFoundError: There are no trajectories.
+    """
+    problems: list[Problem] = []
+    turns: list[TurnFacts] = []
+    strange: list[str] = []
+    for file in trajectory_files([path]):
+        for trajectory in iter_trajectory_file(file, problems):
+            try:
+                turns += turn_facts(trajectory)
+            except ValueError as error:
+                strange.append(f"{file}: trajectory {trajectory.id}: {error}")
+    return turns, [*map(str, problems), *strange]
+
+
 def stated_facts(simulation: InnerSimulation) -> list[str]:
     """Return the certain sentences of a simulation, less the one that says that the command works."""
     verb, first, second = split_command(simulation.action)
@@ -91,7 +120,9 @@ def stated_facts(simulation: InnerSimulation) -> list[str]:
 def _judge(world: KnownWorld, action: str, sentence: str) -> str:
     """Say whether a fact is ``known``, ``unknown``, or ``against`` what is known."""
     determined = world.predict(action)
-    if sentence in sentences(determined or expected(world, action, None)) or _is_remembered(world, action, sentence):
+    if sentence in sentences(determined or expected(world, action, None)) or _is_remembered(
+        world, action, sentence
+    ):
         return "known"
     return "unknown" if determined is None else "against"
 
@@ -121,7 +152,9 @@ def fact_figures(turns: Sequence[TurnFacts], *, seed: int = 0) -> dict[str, Any]
     from dyna_training.evaluation.statistics import Bootstrap
 
     boot = Bootstrap([turn.trajectory for turn in turns], seed=seed)
-    column = {name: np.array([getattr(t, name) for t in turns], dtype=float) for name in TurnFacts._fields[1:]}
+    column = {
+        name: np.array([getattr(t, name) for t in turns], dtype=float) for name in TurnFacts._fields[1:]
+    }
     executed = column["executed"] > 0
     return {
         "turns": len(turns),

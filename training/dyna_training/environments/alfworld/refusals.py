@@ -68,8 +68,8 @@ def _missing(world: KnownWorld, receptacle: str) -> str:
 def _far(world: KnownWorld, receptacle: str) -> str:
     if missing := _missing(world, receptacle):
         return missing
-    here = world.here is not None and world.together(world.here, receptacle)
-    return f"I am not at {receptacle}" if here is False else ""
+    # Places that are not known to stand together seldom do.
+    return "" if world.is_here(receptacle) else f"I am not at {receptacle}"
 
 
 def _not_held(world: KnownWorld, thing: str) -> str:
