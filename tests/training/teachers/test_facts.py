@@ -60,7 +60,7 @@ def test_facts_are_told_apart(
 def test_both_arms_are_measured_from_the_command_line(tmp_path: Path) -> None:
     for name in ("teacher", "teacher-future"):
         for seed in range(4):
-            trajectory = play(generate(seed), name, seed=0)  # type: ignore[arg-type]
+            trajectory = play(generate(seed), name, seed=0)
             write_trajectory(tmp_path / f"{name}.jsonl", trajectory)
     history, future = (str(tmp_path / f"{name}.jsonl") for name in ("teacher", "teacher-future"))
     result = CliRunner().invoke(app, ["facts", history, future, "--json"])
