@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 import pytest
+from langchain_core.messages import BaseMessage
 
 from dyna_nodes.codec.thinking import sentences, simulation_line
 from dyna_nodes.nouns import Query, Trajectory, Transition
+from dyna_nodes.testing import ScriptedChatModel
 from dyna_training.annotate.annotator import Annotation, AnnotatorError
+from dyna_training.annotate.chat import ChatAnnotator
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.evaluation.episodes import facts
 from dyna_training.evaluation.thinking import (
@@ -242,6 +246,31 @@ def test_free_thinking_goes_to_the_annotator_and_ours_does_not(episodes: list[Tr
     covered = hits + sum(s.index % 5 == 1 for s in steps)
     assert found.overall.strict.accuracy.value == pytest.approx(hits / covered)
     assert found.overall.certain.coverage.value == pytest.approx(4 / found.turns)
+
+
+def test_a_chat_model_extracts_and_judges_free_thinking(episodes: list[Trajectory]) -> None:
+    def reply(messages: list[BaseMessage]) -> str:
+        """Extract from thinking that hopes, and judge by whether the hope is in what was observed."""
+        if "extract what it imagined" in str(messages[0].content):
+            hopes = "I hope" in str(messages[1].content)
+            imagined = [{"action": "it", "intended_effect": "works"}] * hopes
+            return json.dumps({"has_world_model_simulation": hopes, "actions": imagined})
+        right = "Nothing happens" not in str(messages[1].content)
+        return json.dumps({"is_simulation_correct": right, "confidence": 5, "reason": "It reads so."})
+
+    told = [
+        thinking(t, lambda s: f"I hope that {s.action.text} works." if s.index % 2 else "Hm.")
+        for t in episodes[:2]
+    ]
+    judge = AnnotatorJudge(ChatAnnotator(ScriptedChatModel(script=reply), "judgement", name="scripted"))
+    found = thinking_figures(told, judge)
+    steps = [s for t in told for s in t.transitions]
+    odd = [s.observation != "Nothing happens." for s in steps if s.index % 2]
+    assert found.overall.strict.coverage.value == pytest.approx(len(odd) / len(steps))
+    assert found.overall.strict.accuracy.value == pytest.approx(sum(odd) / len(odd))
+    assert found.judged_by == {"scripted": len(steps)}
+    assert found.hallucination is None
+    assert thinking_figures(told).unread == len(steps)
 
 
 def test_no_turn_that_can_be_judged_is_an_error_that_says_why(episodes: list[Trajectory]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import gymnasium
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from typer.testing import CliRunner
@@ -15,9 +17,10 @@ from dyna_nodes.codec import ChatCodec
 from dyna_nodes.codec.policy import POLICY_PROMPT, policy_example
 from dyna_nodes.codec.thinking import simulation_line
 from dyna_nodes.experience import TrajectoryWriter
-from dyna_nodes.nouns import Action, Trajectory
+from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition
 from dyna_nodes.testing import ScriptedChatModel, call
 from dyna_training.environments.alfworld.generator import generate
+from dyna_training.environments.base import ForkableEnv, text_space
 from dyna_training.evaluation.thinking import figures_of, judged_turns
 from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, conversation, responses
 from dyna_training.evaluation.thinking.cache import LineCache
@@ -112,13 +115,58 @@ def test_states_of_official_games_are_found_by_their_split(households: Path) -> 
 def test_a_state_that_cannot_be_reached_again_says_which_and_why(episodes: list[Trajectory]) -> None:
     state = max(draw_states(episodes, 6), key=lambda s: len(s.transitions))
     elsewhere = state.provenance.model_copy(update={"environment": "my/Game-v0:1"})
-    with pytest.raises(StateError, match="my/Game-v0 cannot be played again"):
+    with pytest.raises(StateError, match="my/Game-v0:1 cannot be played again"):
         reach(state.model_copy(update={"provenance": elsewhere}))
+    origin = state.provenance.model_copy(update={"split": ""})
+    household = origin.model_copy(update={"environment": "dyna/ALFWorld-v0:put-Mug-None-Shelf-3/trial_7"})
+    with pytest.raises(StateError, match="recorded without the split"):
+        reach(state.model_copy(update={"provenance": household}))
     with pytest.raises(StateError, match="another game than the recorded one"):
         reach(state.model_copy(update={"task": "Find the cheese."}))
     wrong = state.transitions[0].model_copy(update={"observation": "You fly."})
     with pytest.raises(StateError, match=r"step 0 .* not 'You fly.' as recorded"):
         reach(state.model_copy(update={"transitions": (wrong, *state.transitions[1:])}))
+
+
+class Door(ForkableEnv):
+    """A game of another environment: a door, which is named when it is reset."""
+
+    def __init__(self, **options: Any) -> None:
+        self.action_space = self.observation_space = text_space(100)
+        self.name, self.open = "", False
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[str, dict[str, Any]]:
+        self.name, self.open = options["game"], False
+        return f"The {self.name} is shut.", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.open = self.open != (action == "push")
+        return f"The {self.name} is {'open' if self.open else 'shut'}.", 0.0, False, False, {}
+
+    def fork(self) -> Self:
+        return copy.copy(self)
+
+    def hidden_state(self) -> str:
+        return ""
+
+    def admissible(self) -> list[str]:
+        return ["push"]
+
+
+def test_other_environments_are_played_again_by_the_name_of_the_game() -> None:
+    gymnasium.register("tests/Door-v0", entry_point=Door, disable_env_checker=True, order_enforce=False)
+    pushed = [
+        Transition(index=i, action=Action.command("push"), observation=f"The front door is {state}.")
+        for i, state in enumerate(["open", "shut", "open"])
+    ]
+    state = Trajectory(
+        task="The front door is shut.",
+        transitions=tuple(pushed),
+        provenance=Provenance(environment="tests/Door-v0:front door"),
+    )
+    forks = Forks()
+    assert forks.outcome(state, Action.command("push")).observation == "The front door is shut."
+    assert forks.outcome(state, Action.command("wait")).observation == "The front door is open."
 
 
 @pytest.mark.parametrize("memory", ["thoughts", "actions"])
@@ -300,6 +348,9 @@ def test_rollouts_of_several_policies_in_one_folder_are_told_apart(
     settings = ThinkingEvaluation(rollouts=(Labelled("mine", str(tmp_path)),), baselines=False)
     results = evaluate(settings.model_copy(update={"out": tmp_path / "out"}))
     assert [m["label"] for m in results["rollouts"]] == ["mine, p0", "mine, p1"]
+    figures = results["rollouts"][0]["figures"]
+    assert 0 < figures["unread"] < figures["turns"]
+    assert any("has no form that this judge reads" in str(part) for part in screen(results))
     assert list(screen(results))
 
 

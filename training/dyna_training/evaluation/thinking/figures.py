@@ -50,8 +50,14 @@ _BY: Final[tuple[tuple[By, Callable[[JudgedTurn], str | None]], ...]] = (
     ("action", lambda t: t.facts.verb if t.acted else None),
     ("knowledge", lambda t: t.knowledge),
     ("effect", lambda t: _effect(t) if t.acted else None),
-    ("task_type", lambda t: t.facts.task_type),
+    ("task_type", lambda t: _task_type(t)),
 )
+
+
+def _task_type(turn: JudgedTurn) -> str | None:
+    """Return the type of task; of a game whose name has parts, such as ``cooking/level=5/17``, it is the first."""
+    kind, slash, _ = turn.facts.game.partition(":")[2].partition("/")
+    return turn.facts.task_type or (kind if slash else None)
 
 
 def _effect(turn: JudgedTurn) -> str:
@@ -119,6 +125,7 @@ def figures_of(
         turns=len(judged),
         unjudged=dict(unjudged),
         judged_by=Counter(t.judgement.judge for t in judged),
+        unread=sum(not t.judgement.readable for t in judged),
         without_action=sum(not t.acted for t in judged),
         overall=_readings(boot, judged),
         by={
@@ -248,7 +255,8 @@ def _with_success(
             counted = [bool(t.judgement.correct) for t in of_game if among(t)]
             accuracy = sum(counted) / len(counted) if counted else None
             success = sum(wins[game]) / len(wins[game])
-            found.append(GameScore(game, _task_type(of_game[0]), accuracy, success))
+            kind = _task_type(of_game[0]) or game.partition(":")[0]
+            found.append(GameScore(game, kind, accuracy, success))
         return found
 
     boot = Bootstrap([game_of(t) for t in ended], seed=seed)
@@ -257,11 +265,6 @@ def _with_success(
         correlation(scores(lambda t: True), seed=seed),
         correlation(scores(lambda t: t.judgement.simulated), seed=seed),
     )
-
-
-def _task_type(turn: JudgedTurn) -> str:
-    """Return what is held constant: the type of task, or else the environment."""
-    return turn.facts.task_type or turn.facts.game.partition(":")[0]
 
 
 def _mistakes(turns: Sequence[JudgedTurn]) -> tuple[Mistake, ...]:

@@ -178,6 +178,11 @@ def notes(results: Figures) -> list[str]:
         if figures["unjudged"]:
             reasons = ", ".join(f"{n} {why}" for why, n in figures["unjudged"].items())
             line += f" Left out since the judge failed: {reasons}."
+        if figures["unread"]:
+            line += (
+                f" The thinking of {figures['unread']} has no form that this judge reads; they count as not simulated. "
+                "A chat model reads any form: --judge provider:model."
+            )
         if figures["without_action"]:
             line += f" {figures['without_action']} responses had no action; they count as not simulated."
         if m.get("tokens"):

@@ -109,6 +109,7 @@ class ThinkingFigures(_Figures):
         turns: Judged turns; every share is of these.
         unjudged: Turns on which the judge failed, left out everywhere, by reason.
         judged_by: Turns by who judged them.
+        unread: Turns whose thinking is in a form that the judge cannot read; they count as not simulated.
         without_action: Turns without an action, which count as not simulated; only asked-for turns can be so.
         overall: Over all turns.
         by: The same by action type (first word of the command, or tool), by what the history determines, by
@@ -128,6 +129,7 @@ class ThinkingFigures(_Figures):
     turns: int
     unjudged: Mapping[str, int] = Field(default_factory=dict)
     judged_by: Mapping[str, int] = Field(default_factory=dict)
+    unread: int = 0
     without_action: int = 0
     overall: Readings
     by: Mapping[By, Mapping[str, Readings]] = Field(default_factory=dict)

@@ -41,6 +41,7 @@ from dyna_training.evaluation.thinking.turns import (
     judged_turns,
 )
 from dyna_training.evaluation.world_model import PACKAGES, Progress, no_progress
+from dyna_training.rollouts import ENVIRONMENT
 
 RESULTS_FORMAT: Final = "dyna-eval-thinking/1"
 
@@ -124,8 +125,8 @@ def evaluate(settings: ThinkingEvaluation, progress: Progress = no_progress) -> 
         ValueError: Nothing can be judged.
     """
     judge = judge_named(settings.judge, LineCache(settings.out / "judgements.jsonl"))
-    baselines = _baselines(settings, progress) if settings.baselines else {}
-    own = [m for choice in settings.rollouts for m in _own(choice, settings, judge, baselines, progress)]
+    rote = Rote(settings, progress)
+    own = [m for choice in settings.rollouts for m in _own(choice, settings, judge, rote, progress)]
     fixed: list[Measured] = []
     states: list[Trajectory] = []
     if settings.policies:
@@ -134,7 +135,7 @@ def evaluate(settings: ThinkingEvaluation, progress: Progress = no_progress) -> 
         cache = LineCache(settings.out / "responses.jsonl")
         for choice in settings.policies:
             policy = _policy(choice, settings)
-            fixed.append(_asked(policy, states, forks, cache, settings, judge, baselines, progress))
+            fixed.append(_asked(policy, states, forks, cache, settings, judge, rote, progress))
     return {
         "format": RESULTS_FORMAT,
         "settings": settings.model_dump(mode="json", exclude={"out"}),
@@ -146,24 +147,45 @@ def evaluate(settings: ThinkingEvaluation, progress: Progress = no_progress) -> 
     }
 
 
-def _baselines(settings: ThinkingEvaluation, progress: Progress) -> dict[str, WorldModel]:
-    if settings.train:
-        return trivial(list(read_trajectories(settings.train)), rules=False)
-    what = "playing train"
-    train = record(
-        "train",
-        settings.train_games,
-        seed=settings.seed,
-        on_game=lambda done, of: progress(what, done, of),
-    )
-    return trivial(train, rules=True)
+class Rote:
+    """Who writes simulations by rote, made when first needed.
+
+    Args:
+        settings: What they learn from: recorded episodes, else households that are played for it.
+        progress: Shows the playing.
+    """
+
+    def __init__(self, settings: ThinkingEvaluation, progress: Progress) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._made: dict[str, WorldModel] | None = None
+
+    def beside(self, trajectories: Sequence[Trajectory]) -> Mapping[str, WorldModel]:
+        """Return those that know games like these; nobody knows others than households without being told."""
+        settings = self._settings
+        households = all(t.provenance.environment.startswith(f"{ENVIRONMENT}:") for t in trajectories)
+        if not settings.baselines or not (settings.train or households):
+            return {}
+        if self._made is None:
+            self._made = trivial(self._train(), rules=not settings.train)
+        return self._made
+
+    def _train(self) -> list[Trajectory]:
+        settings = self._settings
+        if settings.train:
+            return list(read_trajectories(settings.train))
+
+        def playing(done: int, of: int) -> None:
+            self._progress("playing train", done, of)
+
+        return record("train", settings.train_games, seed=settings.seed, on_game=playing)
 
 
 def _own(
     choice: Labelled,
     settings: ThinkingEvaluation,
     judge: ThinkingJudge,
-    baselines: Mapping[str, WorldModel],
+    rote: Rote,
     progress: Progress,
 ) -> list[Measured]:
     """Measure the rollouts of a folder; of several policies in it, each by itself."""
@@ -174,7 +196,9 @@ def _own(
     for name, trajectories in by_policy.items():
         label = choice.label if len(by_policy) == 1 else f"{choice.label}, {name}"
         turns = _judged(trajectories, judge, f"judging {label}", progress)
-        figures = figures_of(trajectories, turns, baselines=baselines, played=True, seed=settings.seed)
+        figures = figures_of(
+            trajectories, turns, baselines=rote.beside(trajectories), played=True, seed=settings.seed
+        )
         about = {"policy": name, "digest": episodes_digest(trajectories), **counts(trajectories)}
         found.append(Measured(label, figures, turns, about))
     return found
@@ -221,7 +245,7 @@ def _asked(
     cache: LineCache,
     settings: ThinkingEvaluation,
     judge: ThinkingJudge,
-    baselines: Mapping[str, WorldModel],
+    rote: Rote,
     progress: Progress,
 ) -> Measured:
     """Measure a policy on the fixed states."""
@@ -234,7 +258,7 @@ def _asked(
     )
     ends = [answered(state, response, forks) for state, response in zip(states, given, strict=True)]
     turns = _judged(ends, judge, f"judging {policy.label}", progress, last=True)
-    figures = figures_of(ends, turns, baselines=baselines, played=False, seed=settings.seed)
+    figures = figures_of(ends, turns, baselines=rote.beside(ends), played=False, seed=settings.seed)
     tokens = [response.tokens for response in given if response.tokens is not None]
     about = {
         "prompt": policy.prompt,

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import gymnasium
+
+from dyna_graph.errors import DynaError
 from dyna_nodes.experience import TrajectoryWriter, iter_trajectory_file
 from dyna_nodes.nouns import Action, Trajectory, digest_of
 from dyna_training.behaviours import MIXTURE
-from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
+from dyna_training.environments.alfworld.env import GameLike
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
 from dyna_training.environments.base import ForkableEnv
 from dyna_training.evaluation.episodes import SEED, record
 from dyna_training.recording import GENERATED, game_key
 from dyna_training.rollouts import ENVIRONMENT
+from dyna_training.tools import make_environment
 
 STATES_FILE: Final = "states.jsonl"
 ENDLESS: Final = 10_000
@@ -157,14 +161,13 @@ def reach(state: Trajectory) -> ForkableEnv:
         StateError: The game cannot be found, or it does not go as recorded.
     """
     environment, _, game = state.provenance.environment.partition(":")
-    opened = OPENERS.get(environment)
-    if opened is None:
-        raise StateError(
-            f"{environment or 'an unnamed environment'} cannot be played again from its records; those that can: "
-            f"{', '.join(OPENERS)}"
-        )
-    env = opened(game, state.provenance.split)
-    observation, _ = env.reset(seed=state.provenance.seed)
+    chosen = _household(game, state.provenance.split) if environment == ENVIRONMENT else game
+    try:
+        env = make_environment(environment, max_steps=ENDLESS, admissible_actions=False)
+        observation, _ = env.reset(seed=state.provenance.seed, options={"game": chosen})
+    except (gymnasium.error.Error, DynaError, ValueError, TypeError) as error:
+        where = state.provenance.environment or "an unnamed environment"
+        raise StateError(f"{where} cannot be played again: {error}") from error
     if observation != state.task:
         raise StateError(f"{game} is another game than the recorded one: it begins with {observation!r}")
     for index, step in enumerate(state.transitions):
@@ -176,20 +179,14 @@ def reach(state: Trajectory) -> ForkableEnv:
     return env
 
 
-def _household(game: str, split: str) -> ForkableEnv:
+def _household(game: str, split: str) -> GameLike:
+    """Return a household, which its name alone does not find: its file is in a split, or it was made from a seed."""
     key = game_key(game)
-    chosen: GameLike
     if split in SPLITS:
         files = {f"{file.parts[-3]}/{file.parts[-2]}": file for file in games(split)}
         if game not in files:
             raise StateError(f"{game} is no game of {split}: check $ALFWORLD_DATA")
-        chosen = files[game]
-    elif key.startswith(GENERATED):
-        chosen = generate(int(key.removeprefix(GENERATED)))
-    else:
-        raise StateError(f"{game} was recorded without the split it is from, so its file cannot be found")
-    return AlfworldEnv(games=[chosen], max_steps=ENDLESS, admissible_actions=False)
-
-
-OPENERS: Final[Mapping[str, Callable[[str, str], ForkableEnv]]] = {ENVIRONMENT: _household}
-"""By the name of an environment: from a game and its split to the environment before its reset."""
+        return files[game]
+    if key.startswith(GENERATED):
+        return generate(int(key.removeprefix(GENERATED)))
+    raise StateError(f"{game} was recorded without the split it is from, so its file cannot be found")

@@ -46,6 +46,7 @@ class Judgement(BaseModel):
         judge: Who judged.
         outcome: The simulated outcome; None where the executed action is not simulated, or the judge does not
             quote it.
+        readable: Whether the judge can read the form of the thinking.
         simulated: Whether the executed action is simulated; None where the judge failed.
         correct: Whether all of the simulation came true, hypotheses included; None without a simulation.
         certain_correct: Whether all that it was certain of came true; None where it was certain of nothing, or the
@@ -63,6 +64,7 @@ class Judgement(BaseModel):
 
     judge: str
     outcome: str | None = None
+    readable: bool = True
     simulated: bool | None = False
     correct: bool | None = None
     certain_correct: bool | None = None
@@ -235,5 +237,5 @@ def _grounded(step: Transition) -> Judgement:
     simulation = simulation_of(step.thought, step.action.text)
     # One that says nothing ("…") foretells nothing, though nothing in it is wrong.
     if simulation is None or not sentences(simulation.outcome):
-        return Judgement(judge=GROUNDED)
+        return Judgement(judge=GROUNDED, readable=readable(step.thought))
     return claim(simulation.outcome, step.observation)
