@@ -255,12 +255,12 @@ def test_a_chat_model_extracts_and_judges_free_thinking(episodes: list[Trajector
             hopes = "I hope" in str(messages[1].content)
             imagined = [{"action": "it", "intended_effect": "works"}] * hopes
             return json.dumps({"has_world_model_simulation": hopes, "actions": imagined})
-        right = "Nothing happens" not in str(messages[1].content)
+        right = "Nothing happens" not in str(messages[1].content).partition("<<<after ")[2]
         return json.dumps({"is_simulation_correct": right, "confidence": 5, "reason": "It reads so."})
 
     told = [
         thinking(t, lambda s: f"I hope that {s.action.text} works." if s.index % 2 else "Hm.")
-        for t in episodes[:2]
+        for t in episodes
     ]
     judge = AnnotatorJudge(ChatAnnotator(ScriptedChatModel(script=reply), "judgement", name="scripted"))
     found = thinking_figures(told, judge)
@@ -268,6 +268,7 @@ def test_a_chat_model_extracts_and_judges_free_thinking(episodes: list[Trajector
     odd = [s.observation != "Nothing happens." for s in steps if s.index % 2]
     assert found.overall.strict.coverage.value == pytest.approx(len(odd) / len(steps))
     assert found.overall.strict.accuracy.value == pytest.approx(sum(odd) / len(odd))
+    assert 0 < sum(odd) < len(odd)
     assert found.judged_by == {"scripted": len(steps)}
     assert found.hallucination is None
     assert thinking_figures(told).unread == len(steps)
