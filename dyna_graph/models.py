@@ -197,13 +197,13 @@ def _local(name: str, parsed: ModelName, folder: Folder, options: dict[str, Any]
 
 
 def _vllm(name: str, parsed: ModelName, options: dict[str, Any]) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI
+    from dyna_graph.vllm import VllmChatModel
 
     url = parsed.url or os.environ.get("VLLM_BASE_URL") or VLLM_URL
     key = os.environ.get("VLLM_API_KEY") or "none"  # the client insists on one
     given = {"base_url": url, "api_key": key, **options}
     try:
-        model: BaseChatModel = ChatOpenAI(model=parsed.model, **given)
+        model: BaseChatModel = VllmChatModel(model=parsed.model, **given)
     except (ValueError, TypeError) as error:
         raise ModelError(f"model {name!r}: {_in_one_line(error)}") from error
     return model

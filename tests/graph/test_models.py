@@ -156,6 +156,52 @@ def test_a_model_on_a_server() -> None:
     assert 7 in (body.get("max_tokens"), body.get("max_completion_tokens"))
 
 
+class _Reasoning(_Server):
+    """Answers like a vLLM server with a reasoning parser; in parts when asked to stream."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = "reasoning" if body["model"] == "newer" else "reasoning_content"
+        shared = {"id": "1", "created": 1, "model": body["model"]}
+        if body.get("stream"):
+            deltas = [
+                {"role": "assistant", key: "If I look, "},
+                {key: "I see a mug."},
+                {"content": "I look."},
+            ]
+            parts = [
+                {**shared, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]}
+                for delta in deltas
+            ]
+            data = "".join(f"data: {json.dumps(part)}\n\n" for part in parts).encode() + b"data: [DONE]\n\n"
+            kind = "text/event-stream"
+        else:
+            message = {"role": "assistant", "content": "I look.", key: "If I look, I see a mug."}
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            data = json.dumps({**shared, "object": "chat.completion", "choices": [choice]}).encode()
+            kind = "application/json"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.mark.parametrize("name", ["older", "newer"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_thinking_of_a_reasoning_model_on_a_server_is_kept(name: str, streaming: bool) -> None:
+    pytest.importorskip("langchain_openai")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Reasoning) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/v1"
+            message = resolve_model(f"vllm:{name}@{url}", streaming=streaming).invoke("hi")
+        finally:
+            server.shutdown()
+    assert message.content == "I look."
+    assert message.additional_kwargs["reasoning_content"] == "If I look, I see a mug."
+
+
 def test_the_server_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     openai = pytest.importorskip("langchain_openai")
     monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:9000/v1")

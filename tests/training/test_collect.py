@@ -257,6 +257,43 @@ def test_a_recorder_plays_several_episodes_of_a_model_at_a_time(tmp_path: Path) 
     assert list(recorded.values()) == [["look"] * 3] * 2
 
 
+IMAGINED = "Check: nothing is in my hand.\nIf I look: You see a desk 1."
+BLOCK = {"type": "reasoning", "reasoning": IMAGINED}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"content": f"<think>\n{IMAGINED}\n</think>"}, ""),
+        ({"content": f"{IMAGINED}\n</think>\n\nI look."}, "\n\nI look."),
+        ({"additional_kwargs": {"reasoning_content": IMAGINED}}, ""),
+        ({"content": [BLOCK]}, ""),
+        ({"content": [BLOCK, {"type": "text", "text": "I look."}]}, "\nI look."),
+        ({"content": [{"type": "thinking", "thinking": IMAGINED, "signature": "x"}]}, ""),
+    ],
+)
+def test_the_thinking_of_a_reasoning_model_is_recorded_in_whatever_form_it_comes(
+    tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    message = call("act", command="look").model_copy(update=fields)
+    recorder = Recorder(0, settings(tmp_path, max_steps=2).model_dump(mode="json"))
+    [act] = environment_tools("dyna/ALFWorld-v0", max_steps=2)
+    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=lambda _: message), act, 2)
+    recorder(Episode("generated:5", "a model", 0))
+    [trajectory] = read_trajectories([tmp_path])
+    assert [step.thought for step in trajectory.transitions] == [f"{IMAGINED}{said}"] * 2
+
+
+def test_thinking_that_looks_like_an_action_is_none(tmp_path: Path) -> None:
+    quoted = call("act", command="look", content="<think>The task says:\n> go north</think>")
+    recorder = Recorder(0, settings(tmp_path, max_steps=1).model_dump(mode="json"))
+    [act] = environment_tools("dyna/ALFWorld-v0", max_steps=1)
+    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=[quoted]), act, 1)
+    recorder(Episode("generated:5", "a model", 0))
+    [trajectory] = read_trajectories([tmp_path])
+    assert trajectory.transitions[0].thought == "The task says:\n > go north"
+
+
 def test_recorder_and_keys(tmp_path: Path) -> None:
     """An episode has one key: planned, recorded and read back."""
     recorder = Recorder(0, settings(tmp_path).model_dump(mode="json"))

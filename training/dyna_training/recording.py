@@ -14,6 +14,7 @@ from dyna_training.behaviours import BEHAVIOURS
 from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
 from dyna_training.environments.alfworld.game import GameFileError
 from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, return_to_go, step_id
+from dyna_training.traces.thinking import split_thinking, thought_text
 from dyna_training.workers import TaskError, WorkersFailed
 
 if TYPE_CHECKING:
@@ -259,7 +260,10 @@ class ModelPlayer:
 
 
 def _labelled(env: AlfworldEnv, trajectory: str, taken: list[Transition]) -> list[Transition]:
-    """Return executed steps with the return-to-go, found by playing them again beside an expert."""
+    """Return executed steps with the return-to-go, found by playing them again beside an expert.
+
+    Think tags around a reasoning model's thinking go; where its text repeats the form of an action, that is mended.
+    """
     expert = env.expert()
     steps = []
     for index, step in enumerate(taken):
@@ -275,7 +279,7 @@ def _labelled(env: AlfworldEnv, trajectory: str, taken: list[Transition]) -> lis
                 id=step_id(trajectory, index),
                 trajectory=trajectory,
                 index=index,
-                thought=step.thought,
+                thought=thought_text(*split_thinking(step.thought)[:2]),
                 action=step.action,
                 observation=observation,
                 reward=reward,
