@@ -7,10 +7,11 @@ Importing this package registers the environments with gymnasium, so that
 
 import gymnasium
 
-from dyna_training.environments.base import Expert, ForkableEnv
+from dyna_training.environments.base import Expert, ForkableEnv, GameFileError
 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
+    "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
 }
 """Gymnasium id to ``module:class`` of every environment in this package."""
 
@@ -27,4 +28,4 @@ def register() -> None:
 
 register()
 
-__all__ = ["ENVIRONMENTS", "Expert", "ForkableEnv", "register"]
+__all__ = ["ENVIRONMENTS", "Expert", "ForkableEnv", "GameFileError", "register"]

@@ -21,6 +21,10 @@ def text_space(max_length: int) -> spaces.Text:
     return spaces.Text(max_length=max_length, min_length=0, charset=CHARACTERS)
 
 
+class GameFileError(ValueError):
+    """A game is missing, truncated, no game at all, or cannot be made; the message says which and what to do."""
+
+
 class Decision(Protocol):
     """What an expert decided: a short reason that follows from what it has seen, and the command."""
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from dyna_training.environments.base import GameFileError
+
 TaskType = Literal[
     "pick_and_place_simple",
     "look_at_obj_in_light",
@@ -35,10 +37,6 @@ _STATE_OF_TASK: Final[dict[str, TaskType]] = {
     "ishot": "pick_heat_then_place_in_recep",
     "iscool": "pick_cool_then_place_in_recep",
 }
-
-
-class GameFileError(ValueError):
-    """A game file is missing, truncated or no ALFWorld game; the message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
