@@ -305,7 +305,7 @@ def _facts_summary(found: dict[str, dict[str, Any]]) -> None:
 
     from dyna_training.teachers.facts import RATES
 
-    table = Table(title="Facts in simulations, 95 % intervals by trajectory")
+    table = Table(title="Facts in simulations; rates in % with 95 % intervals by trajectory")
     for name in ("", "turns", "simulations", "facts"):
         table.add_column(name, justify="right" if name else "left")
     for name in RATES.values():
@@ -319,8 +319,8 @@ def _facts_summary(found: dict[str, dict[str, Any]]) -> None:
 def _percent(value: dict[str, Any]) -> str:
     if value["value"] is None:
         return "–"
-    spread = "" if value["low"] is None else f" ({value['low']:.1%}–{value['high']:.1%})"
-    return f"{value['value']:.1%}{spread}"
+    spread = "" if value["low"] is None else f" ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
+    return f"{100 * value['value']:.1f}{spread}"
 
 
 class _progress:
