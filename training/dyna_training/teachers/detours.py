@@ -1,4 +1,4 @@
-"""The detours that reasoning models take, drawn by a distribution that was fixed before anything was measured.
+"""The detours that reasoning models take, drawn by a distribution that was fixed before any policy was trained on it.
 
 Detours say what is true and known and lead nowhere: the shortest thinking has none. How many there are, and of which
 kind, is ours, so the ratio of long to short thinking proves nothing about a reasoning model; the distribution's
