@@ -210,7 +210,9 @@ def test_a_response_without_an_action_counts_as_not_simulated(episodes: list[Tra
     states = draw_states(episodes, 6)
     replies = iter(["I am done.", ValueError("the conversation is too long"), *["> dance"] * 4])
     given = responses(asked(ScriptedChatModel(script=lambda m: next(replies))), states, LineCache(None))
-    assert sorted(r.problem for r in given) == ["no action"] * 5 + ["the conversation is too long"]
+    assert sorted(r.problem for r in given) == ["no action"] * 5 + [
+        "refused by the model: the conversation is too long"
+    ]
     ends = [answered(s, r, Forks()) for s, r in zip(states, given, strict=True)]
     last = {t.id: [len(t.transitions) - 1] for t in ends}
     found = figures_of(ends, judged_turns(ends, turns=last), played=False)

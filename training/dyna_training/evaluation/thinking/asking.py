@@ -95,7 +95,7 @@ class AskedPolicy:
 
 def _response(answer: AIMessage | Exception) -> Response:
     if isinstance(answer, ValueError):  # the conversation is longer than the model reads
-        return Response(problem=str(answer))
+        return Response(problem=f"refused by the model: {answer}")
     if isinstance(answer, Exception):
         raise answer
     calls, unreadable = answer.tool_calls, answer.invalid_tool_calls

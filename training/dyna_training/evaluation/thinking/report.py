@@ -58,13 +58,18 @@ def _parts(measured: list[Figures]) -> list[Part]:
     found = [
         _overview(measured),
         _split(measured, "knowledge", "By what the history determines"),
-        _split(measured, "effect", "By whether anything happened"),
+        _split(measured, "effect", "By whether anything happened") if _fails(measured) else None,
         _split(measured, "action", "By action type"),
         _trivial(measured),
         _hallucination(measured),
         _correlation(measured),
     ]
-    return [part for part in found if part[2]]
+    return [part for part in found if part is not None and part[2]]
+
+
+def _fails(measured: list[Figures]) -> bool:
+    """Return whether there are actions without an effect; other games say it in other words than households."""
+    return any("nothing happens" in m["figures"]["by"].get("effect", {}) for m in measured)
 
 
 def _overview(measured: list[Figures]) -> Part:
@@ -184,7 +189,8 @@ def notes(results: Figures) -> list[str]:
                 "A chat model reads any form: --judge provider:model."
             )
         if figures["without_action"]:
-            line += f" {figures['without_action']} responses had no action; they count as not simulated."
+            reasons = ", ".join(f"{n} {why}" for why, n in m["without_action"].items())
+            line += f" Responses without an action ({reasons}) count as not simulated."
         if m.get("tokens"):
             tokens = m["tokens"]
             line += (
