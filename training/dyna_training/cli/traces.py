@@ -303,7 +303,7 @@ def _facts_summary(found: dict[str, dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dyna_training.teachers.facts import RATES
+    from dyna_training.teachers.facts import RATES, percent
 
     table = Table(title="Facts in simulations; rates in % with 95 % intervals by trajectory")
     for name in ("", "turns", "simulations", "facts"):
@@ -312,15 +312,8 @@ def _facts_summary(found: dict[str, dict[str, Any]]) -> None:
         table.add_column(name, justify="right")
     for path, row in found.items():
         counts = (f"{row[name]:,}" for name in ("turns", "simulations", "stated"))
-        table.add_row(path, *counts, *(_percent(row[name]) for name in RATES))
+        table.add_row(path, *counts, *(percent(row[name]) for name in RATES))
     Console(highlight=False).print(table)
-
-
-def _percent(value: dict[str, Any]) -> str:
-    if value["value"] is None:
-        return "–"
-    spread = "" if value["low"] is None else f" ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
-    return f"{100 * value['value']:.1f}{spread}"
 
 
 class _progress:

@@ -167,3 +167,11 @@ def fact_figures(turns: Sequence[TurnFacts], *, seed: int = 0) -> dict[str, Any]
         },
         **{name: boot.mean(column[name], where=executed).to_json() for name in ("certain", "all")},
     }
+
+
+def percent(rate: dict[str, Any]) -> str:
+    """Return a rate of `fact_figures` in percent with its interval; a dash where there is nothing to rate."""
+    if rate["value"] is None:
+        return "–"
+    spread = "" if rate["low"] is None else f" ({100 * rate['low']:.1f}–{100 * rate['high']:.1f})"
+    return f"{100 * rate['value']:.1f}{spread}"
