@@ -8,6 +8,7 @@ each worker appends trajectories to a file of its own. The same command goes on 
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import random
@@ -25,8 +26,8 @@ from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.settings import Memory
 from dyna_training.behaviours import BEHAVIOURS, MIXTURE, TEACHERS, BehaviourName, mixture, mixture_digest
-from dyna_training.environments.alfworld.generator import RESERVED_SEEDS
-from dyna_training.environments.alfworld.splits import SPLITS, Split, games
+from dyna_training.environments.alfworld.generator import RESERVED_SEEDS, drawn_task_type
+from dyna_training.environments.alfworld.splits import SPLITS, Split, games, task_type_of
 from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
 from dyna_training.teachers.grounded import distribution, distribution_digest
 from dyna_training.whole import write_whole
@@ -54,6 +55,8 @@ class CollectSettings(BaseModel):
         out: Folder of the collection.
         games: How many games; 0 is all of the split.
         skip: How many games of the shuffled split to leave out first, so that two collections share none.
+        task_type: Only games of this type.
+        without_task_type: No games of this type.
         behaviours: Who plays; each plays every game.
         policy: A model that plays, too: ``provider:model``, ``local:base+adapter``.
         temperature: Of the policy.
@@ -75,6 +78,8 @@ class CollectSettings(BaseModel):
     out: Path
     games: int = Field(0, ge=0)
     skip: int = Field(0, ge=0)
+    task_type: str | None = None
+    without_task_type: str | None = None
     behaviours: tuple[BehaviourName, ...] = MIXTURE
     policy: str | None = None
     temperature: float | None = Field(None, ge=0)
@@ -91,6 +96,8 @@ class CollectSettings(BaseModel):
         """Return the settings that all episodes of a collection have in common."""
         fields = {
             "split",
+            "task_type",
+            "without_task_type",
             "behaviours",
             "policy",
             "temperature",
@@ -128,31 +135,46 @@ def plan(settings: CollectSettings) -> list[Episode]:
         GameFileError: The official games are not there.
         CollectError: There are fewer games than asked for, or nobody plays.
     """
-    if settings.split == GENERATED:
-        if settings.games == 0:
-            raise CollectError("say how many households to generate: --games N")
-        first = settings.seed * HOUSEHOLDS_PER_SEED + settings.skip
-        if first + settings.games > RESERVED_SEEDS:
-            raise CollectError(
-                f"households from seed {RESERVED_SEEDS:,} on are kept for demonstrations; choose --seed below "
-                f"{RESERVED_SEEDS // HOUSEHOLDS_PER_SEED}"
-            )
-        chosen = [f"{GENERATED}:{seed}" for seed in range(first, first + settings.games)]
-    else:
-        files = games(settings.split)
-        random.Random(settings.seed).shuffle(files)
-        wanted = settings.games or len(files) - settings.skip
-        chosen = [str(file) for file in files[settings.skip : settings.skip + wanted]]
-        if len(chosen) < wanted or not chosen:
-            left = f"after --skip {settings.skip} " if settings.skip else ""
-            raise CollectError(
-                f"{settings.split} has {len(files)} games, {left}fewer than the {wanted} asked for"
-            )
+    chosen = _households(settings) if settings.split == GENERATED else _official_games(settings)
     players: list[str] = [*settings.behaviours, *([settings.policy] if settings.policy else [])]
     if not players:
         raise CollectError("nobody plays: name --behaviours or a --policy")
     seeds = range(settings.seed, settings.seed + settings.repeats)
     return [Episode(game, player, seed) for game in chosen for seed in seeds for player in players]
+
+
+def _households(settings: CollectSettings) -> list[str]:
+    """Return the generated households of a collection."""
+    if settings.games == 0:
+        raise CollectError("say how many households to generate: --games N")
+    first = settings.seed * HOUSEHOLDS_PER_SEED
+    seeds = (n for n in range(first, first + HOUSEHOLDS_PER_SEED) if _wanted(settings, drawn_task_type(n)))
+    chosen = list(itertools.islice(seeds, settings.skip, settings.skip + settings.games))
+    if not chosen or chosen[-1] >= RESERVED_SEEDS:
+        raise CollectError(
+            f"households from seed {RESERVED_SEEDS:,} on are kept for demonstrations; choose --seed below "
+            f"{RESERVED_SEEDS // HOUSEHOLDS_PER_SEED}"
+        )
+    return [f"{GENERATED}:{seed}" for seed in chosen]
+
+
+def _official_games(settings: CollectSettings) -> list[str]:
+    """Return the official games of a collection."""
+    files = games(settings.split)  # type: ignore[arg-type]  # the split is not GENERATED
+    random.Random(settings.seed).shuffle(files)
+    files = [file for file in files if _wanted(settings, task_type_of(file))]
+    wanted = settings.games or len(files) - settings.skip
+    chosen = [str(file) for file in files[settings.skip : settings.skip + wanted]]
+    if len(chosen) < wanted or not chosen:
+        left = f"after --skip {settings.skip} " if settings.skip else ""
+        raise CollectError(
+            f"{settings.split} has {len(files)} games, {left}fewer than the {wanted} asked for"
+        )
+    return chosen
+
+
+def _wanted(settings: CollectSettings, task_type: str) -> bool:
+    return settings.task_type in (None, task_type) and settings.without_task_type != task_type
 
 
 class Collection:

@@ -34,6 +34,8 @@ def collect(
     skip: Annotated[
         int, typer.Option(min=0, help="Leave out the first so many games; for collections that share none.")
     ] = 0,
+    task_type: Annotated[str | None, typer.Option(help="Only games of this type.")] = None,
+    without_task_type: Annotated[str | None, typer.Option(help="No games of this type.")] = None,
     behaviours: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +98,8 @@ def collect(
         out=out,
         games=games,
         skip=skip,
+        task_type=_task_type(task_type, "--task-type"),
+        without_task_type=_task_type(without_task_type, "--without-task-type"),
         behaviours=players,  # type: ignore[arg-type]
         policy=_policy(policy),
         temperature=temperature,
@@ -130,6 +134,12 @@ def _split(name: str) -> str:
     from dyna_training.collect import split_names
 
     return _known(name, split_names(), "split", "--split")
+
+
+def _task_type(name: str | None, option: str) -> str | None:
+    from dyna_training.environments.alfworld.game import TASK_TYPES
+
+    return None if name is None else _known(name, list(TASK_TYPES), "task type", option)
 
 
 def _behaviours(names: str | None, mixture: bool, policy: str | None) -> tuple[str, ...]:

@@ -87,6 +87,15 @@ def write(folder: str | Path, seed: int, task_type: TaskType | None = None) -> P
     return file
 
 
+def drawn_task_type(seed: int) -> TaskType:
+    """Return the task type of the household that `generate` makes of a seed, without making it."""
+    return _drawing(seed, None).choice(TASK_TYPES)
+
+
+def _drawing(seed: int, task_type: TaskType | None) -> random.Random:
+    return random.Random(f"household {seed} {task_type or ''}")
+
+
 def generate_file(seed: int, task_type: TaskType | None = None) -> tuple[str, dict[str, Any]]:
     """Return id and file content of a new household.
 
@@ -100,7 +109,7 @@ def generate_file(seed: int, task_type: TaskType | None = None) -> tuple[str, di
     """
     if task_type is not None and task_type not in TASK_TYPES:
         raise ValueError(f"Unknown task type {task_type!r}; there are {', '.join(TASK_TYPES)}.")
-    generator = random.Random(f"household {seed} {task_type or ''}")
+    generator = _drawing(seed, task_type)
     chosen = generator.choice(TASK_TYPES) if task_type is None else task_type
     for _ in range(_ATTEMPTS):
         household = draw(generator, chosen)

@@ -70,6 +70,18 @@ def split_of(game_id: str) -> Split:
     return "dev_seen" if int.from_bytes(digest[:8], "big") % 10 == 0 else "train"
 
 
+def task_type_of(file: Path) -> str:
+    """Return the task type of an official game file, which its task folder is named after.
+
+    Raises:
+        ValueError: The task folder is not named as in the official games.
+    """
+    match = _FOLDER.fullmatch(file.parts[-3])
+    if match is None:
+        raise ValueError(f"{file.parts[-3]!r} is not named <task type>-<object>-<…>-<receptacle>-<scene>.")
+    return match.group(1)
+
+
 def games(split: Split, data_dir: str | Path | None = None) -> list[Path]:
     """Return the game files of a split, sorted by id.
 

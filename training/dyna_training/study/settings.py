@@ -1,0 +1,208 @@
+"""The settings of a study: which arms, how much data, which games, what is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dyna_graph.config.problems import explain
+from dyna_graph.config.source import Source, read_source
+from dyna_graph.errors import ConfigError, Problem, suggestion
+from dyna_training.recipes import settings_of
+
+Arm = Literal[
+    "distill-direct",
+    "distill-no-thinking",
+    "distill-full",
+    "dit",
+    "rft",
+    "rft-matched",
+    "vanilla-dyna",
+    "ddt-next-state",
+    "ddt-difference",
+    "ddt-critique",
+    "ddt-mixed",
+]
+ARMS: Final[tuple[Arm, ...]] = get_args(Arm)
+IMITATION: Final[tuple[Arm, ...]] = ARMS[:4]
+"""Arms that imitate the teacher; all others go on from ``dit``."""
+OBJECTIVES: Final[Mapping[Arm, tuple[str, ...]]] = {
+    "ddt-next-state": (),
+    "ddt-difference": ("difference",),
+    "ddt-critique": ("critique",),
+    "ddt-mixed": ("difference", "critique"),
+}
+"""What has to be written beside the rollouts of a DDT arm before its first stage; a next state is there."""
+PHASES: Final = {
+    "imitation": "policy",
+    "world_model_stage": "ddt",
+    "policy_stage": "policy",
+    "separate_world_model": "world-model",
+}
+"""The recipe of each training phase, by its name under ``recipes``."""
+Domain = Literal["in", "out"]
+Types = Literal["trained", "held-out", "all"]
+GENERATED: Final = "generated"
+ALFWORLD: Final = "dyna/ALFWorld-v0"
+
+
+class Section(BaseModel):
+    """A part of the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Teacher(Section):
+    """Who is imitated, and on how many games."""
+
+    behaviour: str = Field("teacher", description="The behaviour that plays; see `dyna collect --help`.")
+    games: int = Field(300, ge=1, description="Training games.")
+    repeats: int = Field(
+        1, ge=1, description="Episodes per game; each arm's recipe keeps the best, or all of them."
+    )
+    skip: int = Field(0, ge=0, description="Training games to leave out first.")
+
+
+class Rollouts(Section):
+    """What the policy plays on training games, to learn from."""
+
+    games: int = Field(200, ge=1, description="Training games.")
+    repeats: int = Field(3, ge=1, description="Episodes per game.")
+    skip: int = Field(0, ge=0, description="Training games to leave out first; 0: those of the teacher.")
+
+
+class EvaluationSet(Section):
+    """Games that arms are compared on."""
+
+    domain: Domain = Field(description="in: like the training games; out: not.")
+    split: str = Field(description="Split of the environment.")
+    games: int = Field(70, ge=1, description="Number of games.")
+    skip: int = Field(0, ge=0, description="Games of the split to leave out first.")
+    seed: int = Field(0, ge=0, description="Seeds the choice of games, the same for all arms.")
+    task_types: Types = Field("trained", description="trained: without the held-out task type; held-out; all.")
+
+
+class EnvironmentStudy(Section):
+    """The study in one environment."""
+
+    environment: str = Field(ALFWORLD, description="Gymnasium id.")
+    train: str = Field("train", description="Split of the training games.")
+    held_out_task_type: str | None = Field(
+        None, description="Task type that is in no training data, for evaluation out of domain."
+    )
+    teacher: Teacher = Teacher()
+    rollouts: Rollouts = Rollouts()
+    imagined: Rollouts = Rollouts()
+    evaluate: dict[str, EvaluationSet] = Field(min_length=1, description="Sets of games, by name.")
+
+
+class StudySettings(Section):
+    """Everything that decides what a study finds."""
+
+    study: Literal["dyna-think"] = Field("dyna-think", description="The study.")
+    base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
+    start: str | None = Field(
+        None, description="Adapter that the imitating arms go on from: a folder, or a shipped one; none: a fresh one."
+    )
+    arms: tuple[Arm, ...] = Field(ARMS, min_length=1, description="The rows of the table.")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Training seeds.")
+    rounds: int = Field(1, ge=1, description="Times of rollouts, stage 1 and stage 2, each from the newest policy.")
+    memory: Literal["actions", "thoughts"] = Field(
+        "actions", description="Whether the policy reads its earlier thoughts again, in training and in play."
+    )
+    temperature: float = Field(1.0, ge=0, description="Of rollouts and evaluation.")
+    runs: int = Field(3, ge=1, description="Plays of each evaluated game: their average and the best of them.")
+    max_steps: int = Field(50, ge=1, description="Longest episode.")
+    concurrency: int = Field(16, ge=1, description="Episodes that are played at once, in one batch.")
+    annotator: str = Field("grounded", description="Who writes differences and critiques: grounded, or a chat model.")
+    abbreviator: str = Field("structural", description="How the teacher's thinking is shortened for DIT.")
+    keep_under: int = Field(0, ge=0, description="Turns of at most so many tokens of thinking stay untouched.")
+    matched_to: Arm = Field("ddt-critique", description="The arm whose gradient tokens `rft-matched` gets.")
+    stage_minutes: float | None = Field(None, gt=0, description="A stage that takes longer is reported.")
+    margin: float = Field(0.05, gt=0, lt=1, description="Loss of success that counts as none (DIT, full thinking).")
+    recipes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description=f"Settings of the recipes by phase: {', '.join(PHASES)}."
+    )
+    environments: dict[str, EnvironmentStudy] = Field(min_length=1, description="The study's parts, by name.")
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Return the study files that come with the package, by name."""
+    folder = Path(str(resources.files("dyna_training.study")))
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_study(name: str) -> Path:
+    """Return a study file by its path, or by the name of a shipped one.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    path, shipped = Path(name), shipped_studies()
+    if path.is_file():
+        return path
+    if name in shipped:
+        return shipped[name]
+    hint = suggestion(name, shipped, what="shipped studies")
+    raise ConfigError([Problem(f"there is no study file {name!r}, nor a shipped one of this name; {hint}")])
+
+
+def read_study(name: str) -> StudySettings:
+    """Return the settings in a study file.
+
+    Raises:
+        ConfigError: Lists everything that is wrong, with file, line and key.
+    """
+    source = read_source(find_study(name))
+    try:
+        settings = StudySettings.model_validate(source.data)
+    except ValidationError as error:
+        raise ConfigError([*source.problems, *explain(error, StudySettings, source)]) from None
+    source.problems += _problems(settings, source)
+    source.raise_problems()
+    return settings
+
+
+def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
+    """Yield what is wrong with settings that are each valid by themselves."""
+
+    def problem(message: str, *key: str | int) -> Problem:
+        return Problem(message, source.file, source.line(key), ".".join(map(str, key)))
+
+    for phase, values in settings.recipes.items():
+        if phase not in PHASES:
+            yield problem(f"unknown phase {phase!r}; {suggestion(phase, PHASES)}", "recipes", phase)
+            continue
+        fields = settings_of(PHASES[phase]).model_fields
+        for key in values:
+            if key in _OWN:
+                yield problem(f"{key!r} is set by the study itself", "recipes", phase, key)
+            elif key not in fields:
+                hint = suggestion(key, fields, what="valid keys")
+                yield problem(f"unknown setting {key!r} of the recipe; {hint}", "recipes", phase, key)
+    if len(set(settings.seeds)) < len(settings.seeds):
+        yield problem("a seed stands twice", "seeds")
+    if "rft-matched" in settings.arms and settings.matched_to not in OBJECTIVES:
+        message = f"rft-matched gets the gradient tokens of a DDT arm; {', '.join(OBJECTIVES)}"
+        yield problem(message, "matched_to")
+    for name, part in settings.environments.items():
+        for set_name, games in part.evaluate.items():
+            where = ("environments", name, "evaluate", set_name)
+            if games.task_types == "held-out" and part.held_out_task_type is None:
+                yield problem("there is no held_out_task_type in this environment", *where, "task_types")
+            if games.domain == "in" and games.task_types == "held-out":
+                yield problem("games of the held-out task type are out of domain", *where, "domain")
+            if games.split != part.train:
+                continue
+            if part.train != GENERATED:
+                yield problem("these games are trained on; evaluate another split", *where, "split")
+            elif games.seed in settings.seeds:
+                message = "households of this seed are trained on; take a seed that is not among `seeds`"
+                yield problem(message, *where, "seed")
+
+
+_OWN: Final = ("data", "out", "adapter", "seed", "base", "memory", "thinking", "target_tokens", "objectives")
