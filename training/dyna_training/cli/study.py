@@ -46,13 +46,16 @@ def dyna_think(
         typer.Option(help="Delete these stages and all that follows from them first, by glob; repeatable."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after so many minutes with everything kept; exit code 75.")
+        float | None,
+        typer.Option(min=0.0, help="Stop after so many minutes with everything kept; exit code 75."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the stages and their state, and stop.")] = False,
     commands: Annotated[
         bool, typer.Option("--commands", help="Show the command of each stage, and stop.")
     ] = False,
-    report: Annotated[bool, typer.Option("--report", help="Only write the tables of what is finished.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Only write the tables of what is finished.")
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option(help="Also write the report and its plots here, such as docs/results/dyna-think.md."),
@@ -95,11 +98,15 @@ def dyna_think(
                 known = runner.run(wanted, deadline)
     except OutOfTime:
         done = sum(k.state == "finished" for k in runner.known().values())
-        typer.echo(f"Time is up: {done} of {len(stages)} stages are finished; the same command goes on.", err=True)
+        typer.echo(
+            f"Time is up: {done} of {len(stages)} stages are finished; the same command goes on.", err=True
+        )
         raise typer.Exit(OUT_OF_TIME) from None
     except KeyboardInterrupt:
         done = sum(k.state == "finished" for k in runner.known().values())
-        typer.echo(f"Interrupted: {done} of {len(stages)} stages are finished; the same command goes on.", err=True)
+        typer.echo(
+            f"Interrupted: {done} of {len(stages)} stages are finished; the same command goes on.", err=True
+        )
         raise typer.Exit(130) from None
     except StudyError as error:
         raise DynaError(str(error)) from error
@@ -221,15 +228,16 @@ def _report(
     """Write the tables of what is finished."""
     from dyna_training.cli.command_line import command
     from dyna_training.study import report
+    from dyna_training.study.results import results as found
 
-    results: dict[str, Any] = report.results(runner, settings, known, command())
+    results: dict[str, Any] = found(runner, settings, known, command())
     files = report.write(results, runner.out)
     if record is not None:
         files += report.record(results, record)
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
         return
-    typer.echo(report.markdown(results))
+    typer.echo(report.markdown(results, report.STEM))
     typer.echo("Written: " + ", ".join(map(str, files)))
 
 

@@ -15,7 +15,7 @@ def fraction(folder: Path) -> float | None:
     """
     manifest = _read(folder / "data" / "manifest.json")
     if isinstance(manifest.get("episodes"), int) and manifest["episodes"]:
-        return min(1.0, _lines(folder / "data") / manifest["episodes"])
+        return min(1.0, _lines(folder / "data") / float(manifest["episodes"]))
     configuration = _read(folder / "run" / "configuration.json")
     if "epochs" in configuration:
         return _trained(folder / "run" / "progress.jsonl", configuration)

@@ -217,7 +217,9 @@ class Runner:
             self.on_event(Event(stage.name, "stopped", seconds()))
             raise
         self._contents[stage.name] = content
-        folder.write(state="finished", seconds=seconds(), content=content, ran=[_plain(c, self.out) for c in commands])
+        folder.write(
+            state="finished", seconds=seconds(), content=content, ran=[_plain(c, self.out) for c in commands]
+        )
         self.on_event(Event(stage.name, "finished", seconds()))
 
     def _command(

@@ -83,7 +83,9 @@ class EvaluationSet(Section):
     games: int = Field(70, ge=1, description="Number of games.")
     skip: int = Field(0, ge=0, description="Games of the split to leave out first.")
     seed: int = Field(0, ge=0, description="Seeds the choice of games, the same for all arms.")
-    task_types: Types = Field("trained", description="trained: without the held-out task type; held-out; all.")
+    task_types: Types = Field(
+        "trained", description="trained: without the held-out task type; held-out; all."
+    )
 
 
 class EnvironmentStudy(Section):
@@ -94,9 +96,15 @@ class EnvironmentStudy(Section):
     held_out_task_type: str | None = Field(
         None, description="Task type that is in no training data, for evaluation out of domain."
     )
-    teacher: Teacher = Teacher()
-    rollouts: Rollouts = Rollouts()
-    imagined: Rollouts = Rollouts()
+    teacher: Teacher = Field(
+        default_factory=lambda: Teacher.model_validate({}), description="The teacher's games."
+    )
+    rollouts: Rollouts = Field(
+        default_factory=lambda: Rollouts.model_validate({}), description="The policy's own games."
+    )
+    imagined: Rollouts = Field(
+        default_factory=lambda: Rollouts.model_validate({}), description="Games that vanilla Dyna imagines."
+    )
     evaluate: dict[str, EvaluationSet] = Field(min_length=1, description="Sets of games, by name.")
 
 
@@ -106,24 +114,35 @@ class StudySettings(Section):
     study: Literal["dyna-think"] = Field("dyna-think", description="The study.")
     base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
     start: str | None = Field(
-        None, description="Adapter that the imitating arms go on from: a folder, or a shipped one; none: a fresh one."
+        None,
+        description="Adapter that the imitating arms go on from: a folder, or a shipped one; none: a fresh one.",
     )
     arms: tuple[Arm, ...] = Field(ARMS, min_length=1, description="The rows of the table.")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Training seeds.")
-    rounds: int = Field(1, ge=1, description="Times of rollouts, stage 1 and stage 2, each from the newest policy.")
+    rounds: int = Field(
+        1, ge=1, description="Times of rollouts, stage 1 and stage 2, each from the newest policy."
+    )
     memory: Literal["actions", "thoughts"] = Field(
         "actions", description="Whether the policy reads its earlier thoughts again, in training and in play."
     )
     temperature: float = Field(1.0, ge=0, description="Of rollouts and evaluation.")
-    runs: int = Field(3, ge=1, description="Plays of each evaluated game: their average and the best of them.")
+    runs: int = Field(
+        3, ge=1, description="Plays of each evaluated game: their average and the best of them."
+    )
     max_steps: int = Field(50, ge=1, description="Longest episode.")
     concurrency: int = Field(16, ge=1, description="Episodes that are played at once, in one batch.")
-    annotator: str = Field("grounded", description="Who writes differences and critiques: grounded, or a chat model.")
+    annotator: str = Field(
+        "grounded", description="Who writes differences and critiques: grounded, or a chat model."
+    )
     abbreviator: str = Field("structural", description="How the teacher's thinking is shortened for DIT.")
-    keep_under: int = Field(0, ge=0, description="Turns of at most so many tokens of thinking stay untouched.")
+    keep_under: int = Field(
+        0, ge=0, description="Turns of at most so many tokens of thinking stay untouched."
+    )
     matched_to: Arm = Field("ddt-critique", description="The arm whose gradient tokens `rft-matched` gets.")
     stage_minutes: float | None = Field(None, gt=0, description="A stage that takes longer is reported.")
-    margin: float = Field(0.05, gt=0, lt=1, description="Loss of success that counts as none (DIT, full thinking).")
+    margin: float = Field(
+        0.05, gt=0, lt=1, description="Loss of success that counts as none (DIT, full thinking)."
+    )
     recipes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description=f"Settings of the recipes by phase: {', '.join(PHASES)}."
     )

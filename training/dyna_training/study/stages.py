@@ -114,9 +114,7 @@ class StageFolder:
         files += [f for pattern in _CONTENT for f in self.product.rglob(pattern)]
         if not files:
             raise StudyError(f"{self.stage.name} left nothing in {self.product}")
-        return digest_of(
-            sorted((f.relative_to(self.path).as_posix(), _sha256(f)) for f in files)
-        )[:16]
+        return digest_of(sorted((f.relative_to(self.path).as_posix(), _sha256(f)) for f in files))[:16]
 
 
 def made_from(stage: Stage, contents: Mapping[str, str]) -> dict[str, Any]:
@@ -181,7 +179,7 @@ def target_tokens(folder: StageFolder) -> int:
         StudyError: It has no metrics.
     """
     metrics = training_metrics(folder)
-    return round(metrics["target_tokens"] * metrics.get("epochs", 1.0))
+    return round(float(metrics["target_tokens"]) * float(metrics["epochs"]))
 
 
 def training_metrics(folder: StageFolder) -> dict[str, Any]:
@@ -234,7 +232,7 @@ def downstream(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
 def upstream(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
     """Return stages and everything that they are made from, in order."""
     found = set(names)
-    for stage in reversed(stages.values()):
+    for stage in reversed(list(stages.values())):
         if stage.name in found:
             found |= set(stage.needs)
     return [name for name in stages if name in found]

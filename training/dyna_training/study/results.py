@@ -1,0 +1,165 @@
+"""Everything that a study found, from the stages that are finished, as one JSON document."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from dyna_training.data import read_trajectories
+from dyna_training.evaluation.thinking import thinking_figures
+from dyna_training.study import figures
+from dyna_training.study.arms import TEACHER, Part
+from dyna_training.study.plays import Count, Play, of_domain, plays, token_counter
+from dyna_training.study.runner import Known, Runner
+from dyna_training.study.settings import IMITATION, Arm, StudySettings
+from dyna_training.study.stages import training_metrics
+
+FORMAT: Final = "dyna-study/1"
+
+
+def results(
+    runner: Runner, settings: StudySettings, known: Mapping[str, Known], command: str
+) -> dict[str, Any]:
+    """Return what a study found so far.
+
+    Args:
+        runner: The study's stages.
+        settings: Its settings.
+        known: What is known of each stage.
+        command: The command line, for the record.
+    """
+    count = token_counter(settings.base)
+    parts = {
+        name: _part(Part(settings, name, part), runner, known, count)
+        for name, part in settings.environments.items()
+    }
+    return {
+        "format": FORMAT,
+        "command": command,
+        "settings": settings.model_dump(mode="json"),
+        "complete": all(k.state == "finished" for k in known.values()),
+        "underpowered": len(settings.seeds) < figures.SEEDS_FOR_AN_ORDER,
+        "parts": parts,
+        "stages": [
+            {"stage": name, "state": k.state, "seconds": k.seconds, "over": _over(k, settings)}
+            for name, k in known.items()
+        ],
+        "hardware": _hardware(runner, known),
+        "versions": {"dyna-graph": version("dyna-graph"), "python": sys.version.split()[0]},
+    }
+
+
+def _over(known: Known, settings: StudySettings) -> bool:
+    return settings.stage_minutes is not None and known.seconds > settings.stage_minutes * 60
+
+
+def _hardware(runner: Runner, known: Mapping[str, Known]) -> str:
+    """Return what the training stages ran on."""
+    found = {
+        training_metrics(runner.folder(name))["hardware"]
+        for name, k in known.items()
+        if k.state == "finished" and runner.stages[name].product == "run/adapter"
+    }
+    return ", ".join(sorted(found)) or f"CPU {platform.machine()}"
+
+
+def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) -> dict[str, Any]:
+    """Return what was found in one environment."""
+    arms: dict[str, list[Play]] = {}
+    thinking: dict[str, Any] = {}
+    for arm in (TEACHER, *part.settings.arms):
+        found: list[Play] = []
+        folders = []
+        for name, seed, games in _evaluations(part, arm):
+            if known[name].state == "finished":
+                folder = runner.folder(name).product
+                folders.append(folder)
+                domain = part.part.evaluate[games].domain
+                found += plays(folder, seed=seed, games=games, domain=domain, count=count)
+        if found:
+            arms[arm] = found
+            judged = thinking_figures(read_trajectories(folders))
+            thinking[arm] = judged.model_dump(mode="json", exclude={"mistakes", "by"})
+    rows = {arm: figures.row(found) for arm, found in arms.items()}
+    for arm, row in rows.items():
+        row["r"] = thinking[arm]["correlation"]
+        row["hallucination"] = thinking[arm]["hallucination"]
+        row["sets"] = {
+            games: figures.row([p for p in arms[arm] if p.games == games])["all"]
+            for games in part.part.evaluate
+            if any(p.games == games for p in arms[arm])
+        }
+        if arm != TEACHER:
+            row["data"] = _data(part, arm, runner, known)
+    policies = {arm: found for arm, found in arms.items() if arm != TEACHER}
+    return {
+        "rows": rows,
+        "games": {name: games.model_dump(mode="json") for name, games in part.part.evaluate.items()},
+        "minus": {
+            reference: figures.differences(policies, reference)
+            for reference in ("dit", "rft")
+            if reference in policies
+        },
+        "claims": _claims(part, policies, rows),
+    }
+
+
+def _evaluations(part: Part, arm: str) -> list[tuple[str, int, str]]:
+    """Return the evaluation stages of an arm with their training seed and set of games."""
+    seeds: Sequence[int | None] = [None] if arm == TEACHER else part.settings.seeds
+    return [
+        (part.evaluation(arm, games, seed), -1 if seed is None else seed, games)
+        for games in part.part.evaluate
+        for seed in seeds
+    ]
+
+
+def _data(part: Part, arm: str, runner: Runner, known: Mapping[str, Known]) -> dict[str, Any]:
+    """Return what an arm's stages were trained on, summed over rounds, for the first seed that is finished."""
+    stages = {"imitation": 0, "stage1": 0, "stage2": 0, "world-model": 0}
+    tokens = 0
+    for seed in part.settings.seeds:
+        names = [s.name for s in part.arm(_arm(arm), seed) if _trains(s.name, arm)]
+        if not all(known[name].state == "finished" for name in names):
+            continue
+        for name in names:
+            metrics = training_metrics(runner.folder(name))
+            stages[name.split("/")[1]] += metrics["examples"]
+            tokens += round(metrics["target_tokens"] * metrics["epochs"])
+        break
+    return {**stages, "target_tokens": tokens}
+
+
+def _arm(name: str) -> Arm:
+    return name  # type: ignore[return-value]  # the rows other than the teacher's are arms
+
+
+def _trains(name: str, arm: str) -> bool:
+    """Return whether a stage trains for an arm; the DIT policy that an arm goes on from is not counted."""
+    kind = name.split("/")[1]
+    return arm in name.split("/") and kind in (
+        ["imitation"] if arm in IMITATION else ["stage1", "stage2", "world-model"]
+    )
+
+
+def _claims(part: Part, arms: Mapping[str, Sequence[Play]], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the study says to the paper's claims."""
+    found: dict[str, Any] = {}
+    if "dit" in arms and "distill-full" in arms:
+        short, full = arms["dit"], arms["distill-full"]
+        found["tokens"] = figures.times(short, full, figures.TOKENS).to_json()
+        for domain in figures.DOMAINS:
+            chosen = of_domain(short, domain), of_domain(full, domain)
+            if all(chosen):
+                difference = figures.minus(*chosen, figures.SUCCESS)
+                claim = figures.not_lower(difference, part.settings.margin)
+                found[f"success_{domain}"] = {**difference.to_json(), **claim._asdict()}
+    compared = [arm for arm in arms if arm not in IMITATION]
+    if len(compared) > 1:
+        found["order"] = {
+            name: figures.order(rows, compared, name) for name in ("success", "best", "accuracy")
+        }
+    return found
