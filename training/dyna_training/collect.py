@@ -59,6 +59,8 @@ class CollectSettings(BaseModel):
         without_task_type: No games of this type.
         behaviours: Who plays; each plays every game.
         policy: A model that plays, too: ``provider:model``, ``local:base+adapter``.
+        imagined: Adapter of a world model that the policy plays in, instead of the environment.
+        device: Torch device of local models.
         temperature: Of the policy.
         system_prompt: What the policy is told; None for the one it was trained with, or a description of the
             tool.
@@ -82,6 +84,8 @@ class CollectSettings(BaseModel):
     without_task_type: str | None = None
     behaviours: tuple[BehaviourName, ...] = MIXTURE
     policy: str | None = None
+    imagined: str | None = None
+    device: str = "cpu"
     temperature: float | None = Field(None, ge=0)
     system_prompt: str | None = None
     memory: Memory = "thoughts"
@@ -100,6 +104,7 @@ class CollectSettings(BaseModel):
             "without_task_type",
             "behaviours",
             "policy",
+            "imagined",
             "temperature",
             "system_prompt",
             "memory",

@@ -26,18 +26,22 @@ def trajectory_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def read_trajectories(paths: Iterable[Path], problems: list[Problem] | None = None) -> Iterator[Trajectory]:
+def read_trajectories(
+    paths: Iterable[Path], problems: list[Problem] | None = None, *, imagined: bool = False
+) -> Iterator[Trajectory]:
     """Read every trajectory once; a second record with the same id is dropped.
 
     Args:
         paths: Files, and folders of them.
         problems: Takes damaged and half-written lines and empty files; lines are logged as warnings when None.
+        imagined: Read also what was played inside a world model; it never happened, so that nothing may learn from
+            it, or count it, unless it is asked for.
     """
     seen: set[str] = set()
     for file in trajectory_files(paths):
         if problems is not None and not file.stat().st_size:
             problems.append(Problem(file, 0, "the file is empty", b""))
         for trajectory in iter_trajectory_file(file, problems):
-            if trajectory.id not in seen:
+            if trajectory.id not in seen and (imagined or trajectory.provenance.source != "imagination"):
                 seen.add(trajectory.id)
                 yield trajectory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,6 +13,8 @@ from dyna_nodes.nouns import Trajectory, Transition
 from dyna_training.behaviours import BEHAVIOURS
 from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
 from dyna_training.environments.alfworld.game import GameFileError
+from dyna_training.environments.base import ForkableEnv
+from dyna_training.imagined import ImaginedEnv, imagined_trajectory, load_world_model, policy_base
 from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, return_to_go, step_id
 from dyna_training.traces.thinking import split_thinking, thought_text
 from dyna_training.workers import TaskError, WorkersFailed
@@ -168,6 +170,7 @@ class ModelPlayer:
         max_steps: Longest episode.
         system_prompt: What it is told first.
         memory: What it reads of its own earlier turns.
+        imagined: The world model that its environment is made of, where it is no real one.
     """
 
     def __init__(
@@ -178,6 +181,7 @@ class ModelPlayer:
         max_steps: int = 50,
         system_prompt: str | None = None,
         memory: Memory = "thoughts",
+        imagined: str | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -185,6 +189,7 @@ class ModelPlayer:
         self.max_steps = max_steps
         self.system_prompt = system_prompt
         self.memory: Memory = memory
+        self.imagined = imagined
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> ModelPlayer:
@@ -200,15 +205,22 @@ class ModelPlayer:
 
         name, max_steps = settings["policy"], settings["max_steps"]
         options = {} if settings["temperature"] is None else {"temperature": settings["temperature"]}
+        if name.startswith("local:"):
+            options["device"] = settings["device"]
+        imagined = settings["imagined"]
         try:
             model = resolve_model(name, **options)
             if isinstance(model, LocalChatModel):
                 model.load().remember(settings["concurrency"] * TOKENS_PER_EPISODE)
+            made = _maker(settings) if imagined else None
         except (DynaError, LocalModelError) as error:
             raise WorkersFailed(str(error)) from error
-        [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
+        if made is not None:
+            [tool] = environment_tools(made)
+        else:
+            [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
         prompt = settings["system_prompt"] or default_prompt(name)
-        return cls(name, model, tool, max_steps, prompt, settings["memory"])
+        return cls(name, model, tool, max_steps, prompt, settings["memory"], imagined)
 
     def _agent(self, episode: str) -> DynaGraph:
         from dyna_graph.agent import create_dyna_agent
@@ -252,11 +264,22 @@ class ModelPlayer:
             hidden_state=env.hidden_state(),
             provenance=provenance(info["game_id"], self.name, seed, split),
         )
+        if self.imagined is not None:
+            return imagined_trajectory(trajectory, taken, world_model=self.imagined, max_steps=self.max_steps)
         steps = _labelled(env, trajectory.id, [t for t in taken if t.status == "ok"])
         won = bool(steps and steps[-1].done and (steps[-1].reward or 0) > 0)
         cut_off = ended == "max_steps" or len(steps) >= self.max_steps
         outcome = "success" if won else "truncated" if cut_off else "failure"
         return trajectory.model_copy(update={"transitions": tuple(steps), "outcome": outcome})
+
+
+def _maker(settings: Mapping[str, Any]) -> Callable[[], ForkableEnv]:
+    """Return what makes environments out of the world model that a collection's settings name."""
+    world_model = load_world_model(settings["imagined"], policy_base(settings["policy"]), settings["device"])
+    max_steps = settings["max_steps"]
+    return lambda: ImaginedEnv(
+        world_model, AlfworldEnv(max_steps=max_steps, admissible_actions=False), max_steps
+    )
 
 
 def _labelled(env: AlfworldEnv, trajectory: str, taken: list[Transition]) -> list[Transition]:

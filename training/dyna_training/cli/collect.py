@@ -49,6 +49,16 @@ def collect(
     policy: Annotated[
         str | None, typer.Option(help="A model that plays: local:smollm2+ADAPTER, or provider:model.")
     ] = None,
+    imagined: Annotated[
+        str | None,
+        typer.Option(
+            help="Adapter of a world model that the --policy plays in, instead of the environment; the real games "
+            "give task and first observation."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device of local models; default: a GPU where there is one.")
+    ] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="Temperature of the policy.")] = None,
     system_prompt: Annotated[str | None, typer.Option(help="What the policy is told first.")] = None,
     memory: Annotated[
@@ -102,6 +112,8 @@ def collect(
         without_task_type=_task_type(without_task_type, "--without-task-type"),
         behaviours=players,  # type: ignore[arg-type]
         policy=_policy(policy),
+        imagined=_imagined(imagined, policy, players),
+        device=_device(policy, device),
         temperature=temperature,
         system_prompt=system_prompt,
         memory=_known(memory, ["thoughts", "actions"], "memory", "--memory"),  # type: ignore[arg-type]
@@ -162,6 +174,28 @@ def _policy(name: str | None) -> str | None:
 
         check_model(name)
     return name
+
+
+def _imagined(adapter: str | None, policy: str | None, players: tuple[str, ...]) -> str | None:
+    """Check what a world model to play in needs."""
+    if adapter is not None:
+        from dyna_graph.models import find_adapter
+        from dyna_training.imagined import policy_base
+
+        if policy is None or players:
+            raise _usage("--imagined: only a --policy plays inside a world model; leave out the behaviours")
+        policy_base(policy)
+        find_adapter(adapter)
+    return adapter
+
+
+def _device(policy: str | None, device: str | None) -> str:
+    """Return where local models run; torch is loaded only to look for a GPU for one."""
+    if device is not None or policy is None or not policy.startswith("local:"):
+        return device or "cpu"
+    from dyna_training.cli.evaluate import default_device
+
+    return default_device()
 
 
 def _known(name: str, names: list[str], what: str, option: str) -> str:

@@ -251,10 +251,9 @@ class Part:
         given: dict[str, Any] = {"base": settings.base, "seed": seed}
         if recipe != "world-model":
             given["memory"] = settings.memory
-        if start is not None:
-            given["adapter"] = start
         given |= settings.recipes.get(phase, {})
         words = tuple(w for k, v in given.items() for w in ("--set", f"{k}={_yaml(v)}"))
+        words = words if start is None else ("--set", f"adapter={start}", *words)
         config: Words = () if file is None else ("--config", file)
         return ("train", recipe, *config, *words, "--out", f"{_folder(name)}/run")
 
