@@ -18,6 +18,8 @@ from dyna_nodes.protocols import WorldModel
 from dyna_training.environments.base import ForkableEnv, text_space
 
 MAX_STEPS: Final = 50
+IMAGINED: Final = "imagined"
+"""Stands before the name of the environment in an imagined trajectory: its games are not the real ones."""
 
 
 class ImaginedEnv(ForkableEnv):
@@ -130,6 +132,7 @@ def imagined_trajectory(
     origin = real.provenance.model_copy(
         update={
             "source": "imagination",
+            "environment": f"{IMAGINED} {real.provenance.environment}",
             "versions": {**real.provenance.versions, "world_model": Path(world_model).name},
         }
     )

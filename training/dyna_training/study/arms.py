@@ -73,13 +73,15 @@ class Part:
         name = self._name("teacher")
         games = Rollouts(games=teacher.games, repeats=teacher.repeats, skip=teacher.skip)
         words = self._training_games(games, name, seed=self.settings.seeds[0])
-        return Stage(name, ((*words, "--behaviours", teacher.behaviour),))
+        return Stage(name, ((*words, "--behaviours", ",".join(teacher.behaviours)),))
 
     def abbreviated(self) -> Stage:
         """Return the stage in which its thinking is shortened."""
         name, teacher = self._name("abbreviated"), self._name("teacher")
         words: Words = ("traces", "abbreviate", "--data", _data(teacher), "--base", self.settings.base)
-        words += ("--method", self.settings.abbreviator, "--keep-under", str(self.settings.keep_under))
+        words += ("--method", self.settings.abbreviator)
+        if self.settings.keep_under is not None:
+            words += ("--keep-under", str(self.settings.keep_under))
         return Stage(name, ((*words, "--out", _data(name)),), (teacher,), resumes=False)
 
     # The arms.
@@ -201,7 +203,7 @@ class Part:
 
     def teacher_evaluations(self) -> list[Stage]:
         """Return the stages in which the teacher plays the same games."""
-        behaviour = ("--behaviours", self.part.teacher.behaviour)
+        behaviour = ("--behaviours", self.part.teacher.judged)
         return [
             Stage(name, ((*self._evaluated_games(games, name), *behaviour),))
             for set_name, games in self.part.evaluate.items()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dyna_graph.config.problems import explain
 from dyna_graph.config.source import Source, read_source
 from dyna_graph.errors import ConfigError, Problem, suggestion
+from dyna_training.collect import behaviour_names
 from dyna_training.recipes import settings_of
 
 Arm = Literal[
@@ -59,7 +60,10 @@ class Section(BaseModel):
 class Teacher(Section):
     """Who is imitated, and on how many games."""
 
-    behaviour: str = Field("teacher", description="The behaviour that plays; see `dyna collect --help`.")
+    behaviours: tuple[str, ...] = Field(
+        ("teacher",), min_length=1, description="Who plays, each every game; see `dyna collect --help`."
+    )
+    judged: str = Field("teacher", description="The behaviour that stands in the table as the teacher.")
     games: int = Field(300, ge=1, description="Training games.")
     repeats: int = Field(
         1, ge=1, description="Episodes per game; each arm's recipe keeps the best, or all of them."
@@ -135,8 +139,10 @@ class StudySettings(Section):
         "grounded", description="Who writes differences and critiques: grounded, or a chat model."
     )
     abbreviator: str = Field("structural", description="How the teacher's thinking is shortened for DIT.")
-    keep_under: int = Field(
-        0, ge=0, description="Turns of at most so many tokens of thinking stay untouched."
+    keep_under: int | None = Field(
+        None,
+        ge=0,
+        description="Turns of at most so many tokens of thinking stay untouched; none: the method's own.",
     )
     matched_to: Arm = Field("ddt-critique", description="The arm whose gradient tokens `rft-matched` gets.")
     stage_minutes: float | None = Field(None, gt=0, description="A stage that takes longer is reported.")
@@ -209,6 +215,13 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
         message = f"rft-matched gets the gradient tokens of a DDT arm; {', '.join(OBJECTIVES)}"
         yield problem(message, "matched_to")
     for name, part in settings.environments.items():
+        teacher = part.teacher
+        for key, names in (("behaviours", teacher.behaviours), ("judged", (teacher.judged,))):
+            for behaviour in names:
+                if behaviour not in behaviour_names():
+                    hint = suggestion(behaviour, behaviour_names(), what="there are")
+                    where = ("environments", name, "teacher", key)
+                    yield problem(f"unknown behaviour {behaviour!r}; {hint}", *where)
         for set_name, games in part.evaluate.items():
             where = ("environments", name, "evaluate", set_name)
             if games.task_types == "held-out" and part.held_out_task_type is None:

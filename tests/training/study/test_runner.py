@@ -1,0 +1,163 @@
+"""Running stages: what is finished is skipped, what broke is reported, what changed is refused, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dyna_training.study.runner import Event, OutOfTime, Runner
+from dyna_training.study.stages import StudyError, in_order
+from tests.training.processes import end, wait_for
+from tests.training.study.stages_of import broken, collected, manifest, shortened, small_study
+
+DRIVER = """
+import sys
+from pathlib import Path
+from dyna_training.study.runner import Runner
+from tests.training.study.stages_of import small_study
+stages = small_study(games=150)
+Runner(Path(sys.argv[1]), stages).run(list(stages))
+"""
+
+
+def run(out: Path, stages: dict, *, wanted: list[str] | None = None) -> tuple[list[tuple[str, str]], dict]:  # type: ignore[type-arg]
+    events: list[Event] = []
+    runner = Runner(out, stages, events.append)
+    known = runner.run(list(stages) if wanted is None else wanted)
+    return [(e.stage, e.kind) for e in events if e.kind != "progress"], known
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    events, known = run(out, small_study())
+    assert [kind for _, kind in events] == ["started", "finished"] * 2
+    assert {k.state for k in known.values()} == {"finished"}
+    return out
+
+
+def test_a_finished_study_is_only_looked_at(finished: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(finished, moved)
+    before = manifest(moved, "a/short").read_bytes()
+    events, _ = run(moved, small_study())
+    assert events == [("a/teacher", "skipped"), ("a/short", "skipped")]
+    assert manifest(moved, "a/short").read_bytes() == before
+    said = json.loads(before)
+    assert said["state"] == "finished"
+    assert said["ran"][0].startswith("dyna traces abbreviate --data '{out}/stages/a/teacher/data'")
+    assert "$ dyna traces abbreviate" in (moved / "stages/a/short/log.txt").read_text()
+
+
+def test_another_configuration_is_refused_and_redo_begins_anew(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    shutil.copytree(finished, out)
+    other = small_study(games=3)
+    with pytest.raises(
+        StudyError, match=r"ran with --games 2, the configuration now says --games 3"
+    ) as refused:
+        run(out, other)
+    assert "--redo a/teacher" in str(refused.value)
+    runner = Runner(out, other)
+    assert [k.state for k in runner.known().values()] == ["changed", "waiting"]
+    assert runner.redo(["a/teacher"]) == ["a/teacher", "a/short"]
+    events, known = run(out, other)
+    assert {k.state for k in known.values()} == {"finished"}, events
+
+
+def test_files_that_were_changed_by_hand_are_noticed(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    shutil.copytree(finished, out)
+    [file] = (out / "stages/a/teacher/data").glob("*.jsonl")
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(StudyError, match="no longer those that it wrote"):
+        run(out, small_study())
+
+
+def test_a_broken_stage_is_reported_with_its_log_and_holds_up_only_what_needs_it(tmp_path: Path) -> None:
+    stages = in_order([broken("a/bad"), collected("a/after", needs=("a/bad",)), collected("a/apart")])
+    events: list[Event] = []
+    known = Runner(tmp_path, stages, events.append).run(list(stages))
+    assert {n: k.state for n, k in known.items()} == {
+        "a/bad": "failed",
+        "a/after": "waiting",
+        "a/apart": "finished",
+    }
+    [failed] = [e for e in events if e.kind == "failed"]
+    assert "ended with code 2" in failed.message
+    assert "unknown split 'nowhere'" in failed.message
+    assert str(tmp_path / "stages/a/bad/log.txt") in failed.message
+    [left] = [e for e in events if e.kind == "left"]
+    assert (left.stage, left.message) == ("a/after", "a/bad is failed")
+    # The next run tries it again.
+    again, known = run(tmp_path, stages)
+    assert ("a/bad", "started") in again
+    assert known["a/bad"].state == "failed"
+
+
+def test_only_what_is_wanted_is_run(tmp_path: Path) -> None:
+    stages = in_order([collected("a/one"), collected("a/two"), shortened("a/three", "a/one")])
+    events, known = run(tmp_path, stages, wanted=["a/one"])
+    assert events == [("a/one", "started"), ("a/one", "finished")]
+    assert [k.state for k in known.values()] == ["finished", "ready", "ready"]
+
+
+def test_a_study_stops_in_time_and_goes_on(tmp_path: Path) -> None:
+    stages = small_study(games=5000)
+    events: list[Event] = []
+    runner = Runner(tmp_path, stages, events.append)
+    with pytest.raises(OutOfTime):
+        runner.run(list(stages), deadline=time.monotonic() + 3)
+    assert events[-1].kind == "stopped"
+    known = runner.known()
+    assert known["a/teacher"].state == "begun"
+    assert known["a/teacher"].seconds > 1
+    with pytest.raises(OutOfTime):
+        runner.run(list(stages), deadline=time.monotonic())
+    assert runner.known()["a/teacher"].seconds == pytest.approx(known["a/teacher"].seconds, abs=0.5)
+
+
+def recorded(out: Path) -> int:
+    return sum(f.read_bytes().count(b"\n") for f in (out / "stages/a/teacher/data").glob("*.jsonl"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_killed_study_takes_its_command_along_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        wait_for(process, lambda: recorded(tmp_path) >= 3)
+        with pytest.raises(StudyError, match=f"process {process.pid}"):
+            run(tmp_path, small_study(games=150))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kept = recorded(tmp_path)
+        assert 3 <= kept < 150
+        assert json.loads(manifest(tmp_path, "a/teacher").read_text())["state"] == "begun"
+        # The new run waits until the orphaned command is gone, which the end of its pipe tells it to be.
+        _, known = run(tmp_path, small_study(games=150))
+    finally:
+        end(processes)
+    assert {k.state for k in known.values()} == {"finished"}
+    lines = [
+        line
+        for file in (tmp_path / "stages/a/teacher/data").glob("*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    assert len({json.loads(line)["id"] for line in lines}) == len(lines) == 150
+    assert "Interrupted" in (tmp_path / "stages/a/teacher/log.txt").read_text()
