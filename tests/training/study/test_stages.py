@@ -71,10 +71,10 @@ def test_what_changed_is_said_in_words_of_the_command() -> None:
 
 def test_a_command_gets_the_tokens_that_other_stages_saw(tmp_path: Path) -> None:
     stages = in_order([stage(n)._replace(product="run/adapter") for n in ("x/stage1", "x/stage2")])
-    for name, tokens, epochs in (("x/stage1", 1000, 2.0), ("x/stage2", 301, 0.5)):
+    for name, tokens in (("x/stage1", 2000), ("x/stage2", 150)):
         run = tmp_path / "stages" / name / "run"
         run.mkdir(parents=True)
-        (run / "metrics.json").write_text(json.dumps({"target_tokens": tokens, "epochs": epochs}))
+        (run / "metrics.json").write_text(json.dumps({"target_tokens_seen": tokens}))
     words = ("train", "--set", "target_tokens={tokens:x/stage1+x/stage2}", "--out", "{out}/run")
     assert resolve(words, tmp_path, stages) == [
         "train",

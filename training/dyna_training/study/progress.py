@@ -33,7 +33,9 @@ def _lines(folder: Path) -> int:
 def _trained(file: Path, configuration: dict[str, Any]) -> float | None:
     try:
         last = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
-        return min(1.0, float(last["epoch"]) / float(configuration["epochs"]))
+        # A run for a number of target tokens is one pass over as much data.
+        epochs = 1.0 if configuration.get("target_tokens") else float(configuration["epochs"])
+        return min(1.0, float(last["epoch"]) / epochs)
     except (OSError, ValueError, KeyError, IndexError):  # nothing logged yet, or half a line
         return None
 

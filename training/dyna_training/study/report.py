@@ -16,6 +16,7 @@ RESULTS: Final = "results.json"
 REPORT: Final = "report.md"
 STEM: Final = "dyna-think"
 """How the names of the plots beside the report begin."""
+ROLLOUTS: Final = "policy, world-model rollouts"
 THINKING: Final = (
     *("arm", "tokens per turn, 10–50–90 %", "mean", "steps", "world-model accuracy", "coverage"),
     *("accuracy where covered", "r with success"),
@@ -25,6 +26,7 @@ PLOTS: Final = {"success": plot_success, "accuracy": plot_accuracy}
 
 def write(results: Mapping[str, Any], out: Path) -> list[Path]:
     """Write report, plots and figures into the study's folder; returns the files."""
+    out.mkdir(parents=True, exist_ok=True)
     files = [out / RESULTS, out / REPORT]
     write_whole(files[0], json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write_whole(files[1], markdown(results, STEM))
@@ -98,13 +100,13 @@ def _part(name: str, part: Mapping[str, Any], results: Mapping[str, Any], stem: 
         yield f"* {games}: {about['games']} games of {about['split']}{which}; {where}."
     yield ""
     yield from _table(
-        ["arm", "trained on", *(f"{d}: average" for d in DOMAINS), *(f"{d}: best of n" for d in DOMAINS)],
+        ["arm", ROLLOUTS, *(f"{d}: {name}" for name in ("average", "best of n") for d in DOMAINS)],
         [
             [arm, _trained_on(row), *(_share(row, d, name) for name in ("success", "best") for d in DOMAINS)]
             for arm, row in rows.items()
         ],
     )  # fmt: skip
-    yield "Trained on: episodes in imitation, or in stage 1 + stage 2 (+ of the separate world model)."
+    yield "Rollouts: episodes that were imitated, and episodes that a world model was trained on; of one training seed."
     yield ""
     yield from (f"![Success by arm]({_plot_name(stem, name, 'success')})", "")
     yield from _table(
@@ -178,7 +180,7 @@ def _paper() -> Iterator[str]:
         "out of domain; the teacher is DeepSeek-R1."
     )
     yield ""
-    head = ["arm", "policy, world-model rollouts", "tokens 10–90 %", "average", "best of 3", "accuracy", "r"]
+    head = ["arm", ROLLOUTS, "tokens 10–90 %", "average", "best of 3", "accuracy", "r"]
     yield from _table(head, [[arm, *row] for arm, row in PAPER.items()])
 
 
@@ -204,12 +206,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _trained_on(row: Mapping[str, Any]) -> str:
     data = row.get("data")
-    if data is None:
-        return "–"
-    if data["imitation"]:
-        return f"{data['imitation']}"
-    extra = f" + {data['world-model']}" if data["world-model"] else ""
-    return f"{data['stage1']} + {data['stage2']}{extra}"
+    return f"{data['policy']}, {data['world_model'] or '–'}" if data else "–"
 
 
 def _thinking(row: Mapping[str, Any]) -> list[str]:

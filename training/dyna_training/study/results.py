@@ -92,8 +92,9 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
             for games in part.part.evaluate
             if any(p.games == games for p in arms[arm])
         }
-        if arm != TEACHER:
-            row["data"] = _data(part, arm, runner, known)
+    for arm in part.settings.arms:
+        if arm in rows:
+            rows[arm]["data"] = _data(part, arm, runner, known)
     policies = {arm: found for arm, found in arms.items() if arm != TEACHER}
     return {
         "rows": rows,
@@ -117,24 +118,27 @@ def _evaluations(part: Part, arm: str) -> list[tuple[str, int, str]]:
     ]
 
 
-def _data(part: Part, arm: str, runner: Runner, known: Mapping[str, Known]) -> dict[str, Any]:
-    """Return what an arm's stages were trained on, summed over rounds, for the first seed that is finished."""
-    stages = {"imitation": 0, "stage1": 0, "stage2": 0, "world-model": 0}
-    tokens = 0
+def _data(part: Part, arm: Arm, runner: Runner, known: Mapping[str, Known]) -> dict[str, int]:
+    """Return what an arm was trained on, of the first seed that is finished, summed over rounds.
+
+    ``policy`` counts the episodes that were imitated, ``world_model`` those that a world model was trained on (by
+    stage 1, or as a model of its own), ``target_tokens`` the tokens that were learned, as often as they were.
+    """
     for seed in part.settings.seeds:
-        names = [s.name for s in part.arm(_arm(arm), seed) if _trains(s.name, arm)]
-        if not all(known[name].state == "finished" for name in names):
+        stages = [s for s in part.arm(arm, seed) if _trains(s.name, arm)]
+        if not all(known[s.name].state == "finished" for s in stages):
             continue
-        for name in names:
-            metrics = training_metrics(runner.folder(name))
-            stages[name.split("/")[1]] += metrics["examples"]
-            tokens += round(metrics["target_tokens"] * metrics["epochs"])
-        break
-    return {**stages, "target_tokens": tokens}
-
-
-def _arm(name: str) -> Arm:
-    return name  # type: ignore[return-value]  # the rows other than the teacher's are arms
+        found = {"policy": 0, "world_model": 0, "target_tokens": 0}
+        for stage in {s.name: s for s in stages}.values():
+            metrics = training_metrics(runner.folder(stage.name))
+            found["target_tokens"] += metrics["target_tokens_seen"]
+            if "selection" in metrics:
+                found["policy"] += metrics["selection"]["kept"]
+            else:
+                read = [runner.folder(n).product for n in stage.needs if runner.stages[n].product == "data"]
+                found["world_model"] += sum(1 for _ in read_trajectories(read))
+        return found
+    return {}
 
 
 def _trains(name: str, arm: str) -> bool:

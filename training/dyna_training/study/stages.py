@@ -178,8 +178,7 @@ def target_tokens(folder: StageFolder) -> int:
     Raises:
         StudyError: It has no metrics.
     """
-    metrics = training_metrics(folder)
-    return round(float(metrics["target_tokens"]) * float(metrics["epochs"]))
+    return int(training_metrics(folder)["target_tokens_seen"])
 
 
 def training_metrics(folder: StageFolder) -> dict[str, Any]:
