@@ -133,7 +133,8 @@ def results(arms: dict[str, list[Play]], *, seeds: list[int]) -> dict[str, Any]:
     minus = {"dit": figures.differences(arms, "dit")}
     return {
         "command": "dyna study dyna-think", "settings": settings, "complete": False, "hardware": "CPU",
-        "underpowered": len(seeds) < 3, "parts": {"home": {"rows": rows, "games": games, "minus": minus, "claims": claims}},
+        "underpowered": len(seeds) < 3,
+        "parts": {"home": {"rows": rows, "games": games, "minus": minus, "claims": claims}},
         "stages": [{"stage": "home/teacher", "state": "finished", "seconds": 660.0, "over": True}],
     }  # fmt: skip
 

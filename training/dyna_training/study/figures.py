@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
@@ -127,6 +128,8 @@ def differences(
 
 def not_lower(difference: Interval, margin: float) -> Claim:
     """Judge whether success is not lower by more than a margin."""
+    if math.isnan(difference.low):
+        return Claim("Whether success is lower is open: there are too few games for an interval.", "open")
     points = (
         f"{100 * difference.value:+.0f} ({100 * difference.low:+.0f} to {100 * difference.high:+.0f}) points"
     )
