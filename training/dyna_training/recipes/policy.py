@@ -70,9 +70,8 @@ def train(settings: PolicySettings) -> dict[str, Any]:
     """Run the recipe; see `common.fit` for what it returns and raises."""
     base, model = prepare(settings)
     left_out = LeftOut()
-    selection = select(
-        read_trajectories(settings.data, left_out.problems), settings.best_of, settings.successes_only
-    )
+    recorded = read_trajectories(settings.data, left_out.problems, imagined=settings.imagined)
+    selection = select(recorded, settings.best_of, settings.successes_only)
     for record, reason in selection.dropped:
         left_out.add(record, reason)
     left_out.figures["selection"] = selection.counts

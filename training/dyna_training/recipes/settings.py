@@ -94,6 +94,9 @@ class PolicySettings(SftSettings):
         ge=1,
         description="Rejection sampling: of the first so many episodes of a task keep the shortest success.",
     )
+    imagined: bool = Field(
+        False, description="Learn also from episodes that were played inside a world model (vanilla Dyna)."
+    )
 
 
 class DdtSettings(SftSettings):

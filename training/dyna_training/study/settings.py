@@ -237,4 +237,4 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
                 yield problem(message, *where, "seed")
 
 
-_OWN: Final = ("data", "out", "adapter", "seed", "base", "memory", "thinking", "target_tokens", "objectives")
+_OWN: Final = ("data", "out", "adapter", "seed", "base", "memory", "thinking", "target_tokens", "imagined")
