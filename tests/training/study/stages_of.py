@@ -14,12 +14,6 @@ def collected(name: str, *, games: int = 2, needs: tuple[str, ...] = (), steps: 
     return Stage(name, ((*words, "--out", f"{{out}}/stages/{name}/data"),), needs)
 
 
-def shortened(name: str, source: str) -> Stage:
-    """Return a stage that shortens what another one has collected."""
-    words = ("traces", "abbreviate", "--data", f"{{out}}/stages/{source}/data", "--quiet")
-    return Stage(name, ((*words, "--out", f"{{out}}/stages/{name}/data"),), (source,), resumes=False)
-
-
 def broken(name: str, needs: tuple[str, ...] = ()) -> Stage:
     """Return a stage whose command is refused."""
     words = ("collect", "--split", "nowhere", "--out", f"{{out}}/stages/{name}/data")
@@ -27,8 +21,8 @@ def broken(name: str, needs: tuple[str, ...] = ()) -> Stage:
 
 
 def small_study(games: int = 2) -> dict[str, Stage]:
-    """Return a study of two stages, one made from the other."""
-    return in_order([collected("a/teacher", games=games), shortened("a/short", "a/teacher")])
+    """Return a study of two stages, the second of which needs the first."""
+    return in_order([collected("a/teacher", games=games), collected("a/second", needs=("a/teacher",))])
 
 
 def manifest(out: Path, name: str) -> Path:

@@ -79,7 +79,7 @@ def dyna_think(
 
     settings = read_study(config)
     stages = build(settings)
-    runner = Runner(out, stages)
+    runner = Runner(out, stages, tolerated=settings.tolerated_failures)
     try:
         if commands:
             _show_commands(runner)

@@ -1,4 +1,4 @@
-"""How far a stage is, read off the files that its command writes while it runs."""
+"""How far a stage is, and what failed in it, read off the files that its command writes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,24 @@ def fraction(folder: Path) -> float | None:
     if "epochs" in configuration:
         return _trained(folder / "run" / "progress.jsonl", configuration)
     return None
+
+
+def failures(product: Path) -> tuple[int, int] | None:
+    """Return how many episodes of a collection or annotation failed for good, and of how many.
+
+    Args:
+        product: The folder of the collection.
+
+    Returns:
+        None where none failed, or not all were tried.
+    """
+    manifest = _read(product / "manifest.json")
+    failed, counts = manifest.get("failed"), manifest.get("counts")
+    if not failed or not isinstance(counts, dict):
+        return None
+    total = int(counts.get("episodes") or counts.get("trajectories") or 0) + len(failed)
+    wanted = manifest.get("episodes")
+    return None if isinstance(wanted, int) and total < wanted else (len(failed), total)
 
 
 def _lines(folder: Path) -> int:

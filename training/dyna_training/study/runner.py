@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from dyna_training.study.progress import fraction
+from dyna_training.study.progress import failures, fraction
 from dyna_training.study.stages import (
     OUT,
     Stage,
@@ -82,14 +82,20 @@ class Runner:
         out: The folder.
         stages: All stages, in order.
         on_event: Told whatever becomes of a stage.
+        tolerated: Share of the episodes of a stage that may fail for good.
     """
 
     def __init__(
-        self, out: Path, stages: Mapping[str, Stage], on_event: Callable[[Event], None] = lambda _: None
+        self,
+        out: Path,
+        stages: Mapping[str, Stage],
+        on_event: Callable[[Event], None] = lambda _: None,
+        tolerated: float = 0.0,
     ) -> None:
         self.out = out
         self.stages = stages
         self.on_event = on_event
+        self.tolerated = tolerated
         self._contents: dict[str, str] = {}
 
     def folder(self, name: str) -> StageFolder:
@@ -198,10 +204,14 @@ class Runner:
             shutil.rmtree(folder.product)
         folder.write(**{"from": source}, state="begun", seconds=before, versions=_versions(), why="")
         self.on_event(Event(stage.name, "started", before))
+        lost: dict[str, int] = {}
         try:
             for command in commands:
                 code = self._command(stage, command, deadline, seconds)
-                if code != 0:
+                failed = failures(folder.product) if code == 1 else None
+                if failed is not None and failed[0] <= self.tolerated * failed[1]:
+                    lost = {"failed": failed[0], "of": failed[1]}
+                elif code != 0:
                     why = f"`dyna {' '.join(command)}` ended with code {code}"
                     folder.write(state="failed", seconds=seconds(), why=why)
                     said = f"{why}; the end of {folder.log}:\n{tail(folder.log)}"
@@ -218,7 +228,11 @@ class Runner:
             raise
         self._contents[stage.name] = content
         folder.write(
-            state="finished", seconds=seconds(), content=content, ran=[_plain(c, self.out) for c in commands]
+            state="finished",
+            seconds=seconds(),
+            content=content,
+            lost=lost,
+            ran=[_plain(c, self.out) for c in commands],
         )
         self.on_event(Event(stage.name, "finished", seconds()))
 

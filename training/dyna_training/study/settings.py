@@ -146,6 +146,9 @@ class StudySettings(Section):
     )
     matched_to: Arm = Field("ddt-critique", description="The arm whose gradient tokens `rft-matched` gets.")
     stage_minutes: float | None = Field(None, gt=0, description="A stage that takes longer is reported.")
+    tolerated_failures: float = Field(
+        0.02, ge=0, lt=1, description="Share of the episodes of a stage that may fail for good."
+    )
     margin: float = Field(
         0.05, gt=0, lt=1, description="Loss of success that counts as none (DIT, full thinking)."
     )
