@@ -7,7 +7,7 @@ model can learn the form and a program can read it without another model:
     Check: the mug 1 is in my hand, as I thought.
     Options: go to fridge 1; go to microwave 1.
     If I go to microwave 1: You arrive at microwave 1. The microwave 1 is closed.
-    If I go to fridge 1: You arrive at fridge 1. Maybe I see an egg.
+    If I go to fridge 1: You arrive at fridge 1. Maybe I see a egg.
     The mug has to be cool, and only the fridge cools.
     So I go to fridge 1.
     > go to fridge 1
