@@ -206,12 +206,14 @@ def _told(total: int, settings: StudySettings) -> Iterator[Callable[[Event], Non
                 status.update(_line(place, event))
             if event.kind == "started":
                 goes_on = f", after {_time(event.seconds)} of earlier runs" if event.seconds else ""
-                console.print(f"{place}: started{goes_on}", markup=False)
+                console.print(f"{place}: started{goes_on}", markup=False, soft_wrap=True)
             elif event.kind != "progress":
                 over = _over(event.seconds, settings.stage_minutes)
                 parts = [_time(event.seconds) if event.seconds else "", over, event.message]
                 what = {"skipped": "finished before", "left": "left out"}.get(event.kind, event.kind)
-                console.print(f"{place}: {', '.join([what, *filter(None, parts)])}", markup=False)
+                console.print(
+                    f"{place}: {', '.join([what, *filter(None, parts)])}", markup=False, soft_wrap=True
+                )
 
         yield tell
 
