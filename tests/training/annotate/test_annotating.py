@@ -123,11 +123,12 @@ def test_when_nobody_answers_the_work_ends_and_keeps_what_it_has(tmp_path: Path)
 
 def test_damaged_lines_and_steps_that_are_not_imitated_are_left_out(tmp_path: Path) -> None:
     recorded(tmp_path / "data", count=1)
-    recorded(tmp_path / "data" / "noisy", count=1, labels={"expert": 0.0})
+    recorded(tmp_path / "data" / "noisy", count=1, labels={"expert": 0.0}, notes={"difference": "earlier"})
     with (tmp_path / "data" / "worker-0.jsonl").open("ab") as file:
         file.write(b"no trajectory\n")
     manifest = annotate(_settings(tmp_path), annotator=Notes())
-    assert manifest["counts"]["turns"] == 0  # the noisy one is read first and has the same id
+    # The noisy one is read first, and the other has the same id.
+    assert manifest["counts"] == {"trajectories": 1, "turns": 0, "annotated": 0, "problems": 0}
     assert "worker-0.jsonl:2: not a trajectory" in manifest["unreadable"][0]
 
 

@@ -22,6 +22,7 @@ from dyna_training.annotate.annotator import (
     SIMULATED,
     SIMULATION_CORRECT,
     AnnotationObjective,
+    turns_to_annotate,
 )
 from dyna_training.data import trajectory_files
 from dyna_training.whole import write_whole
@@ -149,7 +150,8 @@ class Work:
             counts.update({"trajectories": 1, "turns": made["turns"], "problems": len(found)})
             reasons.update(reason.partition(": ")[0] for reason in found.values())
             problems += [{"trajectory": trajectory.id, "turn": i, "reason": r} for i, r in found.items()]
-            for index, step in enumerate(trajectory.transitions):
+            for index in turns_to_annotate(trajectory, objective):
+                step = trajectory.transitions[index]
                 notes = {k: step.notes[k] for k in NOTES[objective] if k in step.notes}
                 labels = {k: step.labels[k] for k in LABELS[objective] if k in step.labels}
                 if notes or labels:
