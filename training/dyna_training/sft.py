@@ -1,6 +1,7 @@
 """Supervised fine-tuning on examples with explicit targets: the trainer under every recipe.
 
-Three things that a stock SFT trainer does not do, and why they matter here:
+Three things that a stock SFT trainer does not do, and why they matter here (on a CPU, `dyna_training.attention`
+and `dyna_training.lora` make the rest of a step faster):
 
 * **Branches.** A return hangs on an observation as a branch that later tokens must not see
   (`dyna_nodes.codec`), so attention follows ``branch`` and positions follow ``positions``, not the order in
@@ -25,6 +26,7 @@ from torch.nn import functional
 from transformers import Trainer
 
 from dyna_nodes.codec import IGNORED, Example
+from dyna_training import attention
 
 
 class ExampleDataset(torch.utils.data.Dataset[Example]):
@@ -146,6 +148,21 @@ def attention_mask(branch: torch.Tensor, document: torch.Tensor) -> torch.Tensor
     return (causal[None] & same_document & visible)[:, None]
 
 
+def visibility(model: Any, branch: torch.Tensor, document: torch.Tensor) -> dict[str, Any]:
+    """Return what tells a model who may look at whom in a row, as arguments of its ``forward``.
+
+    Args:
+        model: A model of transformers or peft.
+        branch: See `attention_mask`.
+        document: See `attention_mask`.
+    """
+    if model.config._attn_implementation == attention.NAME:
+        return {"attention_mask": None, "blocks": attention.plan(branch, document, model.dtype)}
+    # Without branches and packing the model's own causal mask is the same and skips half of the work.
+    plain = not bool(branch.any()) and not bool(document.any())
+    return {"attention_mask": None if plain else attention_mask(branch, document)}
+
+
 class SftTrainer(Trainer):  # type: ignore[misc]
     """`transformers.Trainer` whose loss is the mean cross-entropy over the target tokens of a packed row."""
 
@@ -166,12 +183,10 @@ class SftTrainer(Trainer):  # type: ignore[misc]
         """
         labels = inputs["labels"][0]
         where = (labels != IGNORED).nonzero(as_tuple=True)[0]
-        plain = not bool(inputs["branch"].any()) and not bool(inputs["document"].any())
         outputs = model(
             input_ids=inputs["input_ids"],
             position_ids=inputs["position_ids"],
-            # Without branches and packing the model's own causal mask is the same and skips half of the work.
-            attention_mask=None if plain else attention_mask(inputs["branch"], inputs["document"]),
+            **visibility(self.accelerator.unwrap_model(model), inputs["branch"], inputs["document"]),
             logits_to_keep=where,
             use_cache=False,
         )

@@ -131,7 +131,7 @@ class ForcingModel:
         """
         import torch
 
-        from dyna_training.sft import attention_mask, pack
+        from dyna_training.sft import pack, visibility
 
         depth = max(row.example.positions) + 1
         if depth > self.context_length:
@@ -145,7 +145,7 @@ class ForcingModel:
             output = model(
                 input_ids=inputs["input_ids"],
                 position_ids=inputs["position_ids"],
-                attention_mask=attention_mask(inputs["branch"], inputs["document"]),
+                **visibility(model, inputs["branch"], inputs["document"]),
                 logits_to_keep=where,
                 use_cache=False,
             )

@@ -1,4 +1,4 @@
-"""What all fine-tuning recipes share: base with LoRA, the run, and a folder that explains itself."""
+"""What all fine-tuning recipes share: the run, and a folder that explains itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainerCallback, TrainingArguments
 
 from dyna_nodes.codec import Example
-from dyna_nodes.local.base import FINGERPRINT_FILE, Base, load_base, write_fingerprint
+from dyna_nodes.local.base import Base, write_fingerprint
 from dyna_nodes.nouns import digest_of
-from dyna_training import attention
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.loss import plot_loss
 from dyna_training.recipes.settings import SftSettings
@@ -89,37 +87,28 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
                 signal.signal(number, handler)
 
 
-def prepare(settings: SftSettings) -> tuple[Base, Any]:
-    """Load the base and put what is to be trained on it.
-
-    Returns:
-        The base, and the model to train: a peft model, or the base's own for ``method: full``.
-
-    Raises:
-        ValueError: The base cannot be loaded, or ``adapter`` was trained on another one.
-    """
-    torch.manual_seed(settings.seed)
-    base = load_base(settings.base, dtype=settings.dtype, device="cpu")
-    if not torch.cuda.is_available():
-        base.model.set_attn_implementation(attention.register())
-    if settings.method == "full":
-        return base, base.model.train().requires_grad_(True)
-    if settings.adapter is not None:
-        _refuse_other_base(settings.adapter, base)
-        try:
-            return base, PeftModel.from_pretrained(base.model, str(settings.adapter), is_trainable=True)
-        except RuntimeError as error:  # an adapter from elsewhere carries no fingerprint, but its shapes tell
-            raise ValueError(
-                f"the adapter in {settings.adapter} does not fit {base.name}: {error}"
-            ) from error
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=settings.base,
+def training_arguments(settings: SftSettings, *, epochs: float, logging_steps: int) -> TrainingArguments:
+    """Return what a recipe's settings mean to `transformers.Trainer`."""
+    return TrainingArguments(
+        output_dir=str(settings.out / "checkpoints"),
+        per_device_train_batch_size=settings.rows,
+        gradient_accumulation_steps=settings.accumulate,
+        num_train_epochs=epochs,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        logging_steps=logging_steps,
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        seed=settings.seed,
+        report_to=["tensorboard"],
+        remove_unused_columns=False,
+        disable_tqdm=None,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
     )
-    return base, get_peft_model(base.model, config)
 
 
 def fit(
@@ -172,26 +161,7 @@ def fit(
     updates = math.ceil(epochs * len(shown) / (settings.rows * settings.accumulate))
     trainer = SftTrainer(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(out / "checkpoints"),
-            per_device_train_batch_size=settings.rows,
-            gradient_accumulation_steps=settings.accumulate,
-            num_train_epochs=epochs,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=settings.warmup,
-            weight_decay=settings.weight_decay,
-            max_grad_norm=1.0,
-            logging_steps=min(10, max(1, updates // 20)),
-            save_steps=settings.save_steps,
-            save_total_limit=2,
-            seed=settings.seed,
-            report_to=["tensorboard"],
-            remove_unused_columns=False,
-            disable_tqdm=None,
-            use_cpu=not torch.cuda.is_available(),
-            dataloader_pin_memory=torch.cuda.is_available(),
-        ),
+        args=training_arguments(settings, epochs=epochs, logging_steps=min(10, max(1, updates // 20))),
         train_dataset=shown,
         data_collator=functools.partial(pack, multiple=1 if torch.cuda.is_available() else ROW_MULTIPLE),
         callbacks=[Progress(out), stopper],
@@ -280,19 +250,6 @@ def last_checkpoint(out: Path) -> str | None:
     # The trainer's state is written last: a checkpoint without it belongs to a run that was killed.
     whole = [f.parent for f in folder.glob("checkpoint-*/trainer_state.json")]
     return str(max(whole, key=lambda f: int(f.name.rpartition("-")[2]))) if whole else None
-
-
-def _refuse_other_base(adapter: Path, base: Base) -> None:
-    file = adapter / FINGERPRINT_FILE
-    if not (adapter / "adapter_config.json").is_file():
-        raise ValueError(f"{adapter} holds no adapter: adapter_config.json is missing")
-    made_for = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if made_for and made_for.get("fingerprint") != base.fingerprint:
-        raise ValueError(
-            f"the adapter in {adapter} was trained on {made_for.get('base')} "
-            f"({made_for.get('fingerprint')}), "
-            f"not on {base.name} ({base.fingerprint}); name its own base, or train a fresh adapter"
-        )
 
 
 def save(

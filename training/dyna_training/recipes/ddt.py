@@ -20,8 +20,9 @@ from dyna_nodes.codec import IGNORED, ChatCodec, Example
 from dyna_nodes.codec.objectives import OBJECTIVES, Objective, objective_example, planned, why_not
 from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
-from dyna_training.recipes.common import fit, prepare
+from dyna_training.recipes.common import fit
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut, fitting
+from dyna_training.recipes.model import prepare
 from dyna_training.recipes.settings import DdtSettings
 
 Drawn = dict[Objective, list[int]]

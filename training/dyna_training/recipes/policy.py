@@ -18,8 +18,9 @@ from dyna_nodes.codec import ChatCodec, Example
 from dyna_nodes.codec.policy import policy_example, why_not_imitated
 from dyna_nodes.nouns import Trajectory
 from dyna_training.data import read_trajectories
-from dyna_training.recipes.common import fit, prepare
+from dyna_training.recipes.common import fit
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut, fitting
+from dyna_training.recipes.model import prepare
 from dyna_training.recipes.settings import PolicySettings
 from dyna_training.selection import select
 

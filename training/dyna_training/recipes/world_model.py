@@ -17,8 +17,9 @@ from typing import Any
 from dyna_nodes.codec import ChatCodec, Context, Example, WorldModelCodec
 from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
-from dyna_training.recipes.common import fit, prepare
+from dyna_training.recipes.common import fit
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut
+from dyna_training.recipes.model import prepare
 from dyna_training.recipes.settings import WorldModelSettings
 
 
