@@ -282,6 +282,8 @@ def test_one_turn_that_raises_does_not_stop_the_others() -> None:
 def test_a_model_that_only_raises_annotates_nothing() -> None:
     with pytest.raises(AnnotatorError, match="raised at all of 1 turns: ConnectionError: refused"):
         critique(extract=ConnectionError("refused"))
+    with pytest.raises(AnnotatorError, match="raised at all of 2 turns: ConnectionError: refused"):
+        critique(run(THOUGHT, THOUGHT), inject=ConnectionError("refused"))
 
 
 # Places

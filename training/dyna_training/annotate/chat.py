@@ -88,7 +88,7 @@ class ChatAnnotator:
         """Annotate the turns at ``indices``; one annotation for each.
 
         Raises:
-            AnnotatorError: The model raised at every turn.
+            AnnotatorError: The model raised at every turn, or at every one of several in a later call.
         """
         turns = {index: Seen.of(trajectory, index) for index in indices}
         made = self._differences(turns) if self.objective == "difference" else self._judged(turns)
@@ -175,15 +175,18 @@ class ChatAnnotator:
         }
 
     def _first(self, schema: type[T], questions: Mapping[int, Question[T]]) -> dict[int, T | Unanswered]:
-        """Ask the first question about every turn; where the model only raises, nothing can be said."""
-        answers = self._ask(schema, questions)
+        """Ask the first question about every turn."""
+        return self._ask(schema, questions, enough=1)
+
+    def _ask(
+        self, schema: type[T], questions: Mapping[int, Question[T]], *, enough: int = 2
+    ) -> dict[int, T | Unanswered]:
+        """Ask; where the model only raises, at ``enough`` questions or more, it is its fault and not theirs."""
+        answers = dict(zip(questions, self.asker.ask(schema, list(questions.values())), strict=True))
         raised = [a for a in answers.values() if isinstance(a, Unanswered) and a.kind == RAISED]
-        if raised and len(raised) == len(answers):
+        if len(raised) == len(answers) >= enough:
             raise AnnotatorError(f"{self.name} raised at all of {len(raised)} turns: {raised[-1].detail}")
         return answers
-
-    def _ask(self, schema: type[T], questions: Mapping[int, Question[T]]) -> dict[int, T | Unanswered]:
-        return dict(zip(questions, self.asker.ask(schema, list(questions.values())), strict=True))
 
 
 U = TypeVar("U")
