@@ -62,6 +62,7 @@ class CollectSettings(BaseModel):
         imagined: Adapter of a world model that the policy plays in, instead of the environment.
         device: Torch device of local models.
         temperature: Of the policy.
+        max_tokens: Most tokens of a response of the policy; None is the model's own limit.
         system_prompt: What the policy is told; None for the one it was trained with, or a description of the
             tool.
         memory: What the policy reads of its own earlier turns, ``thoughts`` or ``actions``; as it was trained.
@@ -87,6 +88,7 @@ class CollectSettings(BaseModel):
     imagined: str | None = None
     device: str = "cpu"
     temperature: float | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=1)
     system_prompt: str | None = None
     memory: Memory = "thoughts"
     repeats: int = Field(1, ge=1)
@@ -106,6 +108,7 @@ class CollectSettings(BaseModel):
             "policy",
             "imagined",
             "temperature",
+            "max_tokens",
             "system_prompt",
             "memory",
             "seed",

@@ -12,8 +12,7 @@ from dyna_nodes.experience import ExperienceError, TrajectoryWriter
 from dyna_nodes.nouns import Trajectory, Transition
 from dyna_training.behaviours import BEHAVIOURS
 from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
-from dyna_training.environments.alfworld.game import GameFileError
-from dyna_training.environments.base import ForkableEnv
+from dyna_training.environments.base import ForkableEnv, GameFileError
 from dyna_training.imagined import ImaginedEnv, imagined_trajectory, load_world_model, policy_base
 from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, return_to_go, step_id
 from dyna_training.traces.thinking import split_thinking, thought_text
@@ -204,7 +203,7 @@ class ModelPlayer:
         from dyna_training.tools import environment_tools
 
         name, max_steps = settings["policy"], settings["max_steps"]
-        options = {} if settings["temperature"] is None else {"temperature": settings["temperature"]}
+        options = {k: settings[k] for k in ("temperature", "max_tokens") if settings[k] is not None}
         if name.startswith("local:"):
             options["device"] = settings["device"]
         imagined = settings["imagined"]

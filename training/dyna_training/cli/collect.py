@@ -60,6 +60,10 @@ def collect(
         str | None, typer.Option(help="Torch device of local models; default: a GPU where there is one.")
     ] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="Temperature of the policy.")] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most tokens of a response of the policy; one that is cut has no action."),
+    ] = None,
     system_prompt: Annotated[str | None, typer.Option(help="What the policy is told first.")] = None,
     memory: Annotated[
         str,
@@ -96,7 +100,7 @@ def collect(
     from dyna_graph.errors import DynaError
     from dyna_training.collect import CollectError, Collection, CollectSettings
     from dyna_training.collect import collect as run
-    from dyna_training.environments.alfworld.game import GameFileError
+    from dyna_training.environments.base import GameFileError
 
     players = _behaviours(behaviours, mixture, policy)
     if counterfactuals and not players:
@@ -115,6 +119,7 @@ def collect(
         imagined=_imagined(imagined, policy, players),
         device=_device(policy, device),
         temperature=temperature,
+        max_tokens=max_tokens,
         system_prompt=system_prompt,
         memory=_known(memory, ["thoughts", "actions"], "memory", "--memory"),  # type: ignore[arg-type]
         repeats=repeats,

@@ -73,6 +73,7 @@ class Part:
         name = self._name("teacher")
         games = Rollouts(games=teacher.games, repeats=teacher.repeats, skip=teacher.skip)
         words = self._training_games(games, name, seed=self.settings.seeds[0])
+        words += ("--max-steps", str(teacher.max_steps))
         return Stage(name, ((*words, "--behaviours", ",".join(teacher.behaviours)),))
 
     def abbreviated(self) -> Stage:
@@ -203,7 +204,7 @@ class Part:
 
     def teacher_evaluations(self) -> list[Stage]:
         """Return the stages in which the teacher plays the same games."""
-        behaviour = ("--behaviours", self.part.teacher.judged)
+        behaviour = ("--max-steps", str(self.settings.max_steps), "--behaviours", self.part.teacher.judged)
         return [
             Stage(name, ((*self._evaluated_games(games, name), *behaviour),))
             for set_name, games in self.part.evaluate.items()
@@ -238,12 +239,14 @@ class Part:
         words += ("--games", str(number), "--skip", str(skip), "--seed", str(seed))
         if held_out is not None and types != "all":
             words += ("--task-type" if types == "held-out" else "--without-task-type", held_out)
-        return (*words, "--max-steps", str(self.settings.max_steps), "--out", _data(name))
+        return (*words, "--out", _data(name))
 
     def _plays(self, policy: str) -> Words:
         settings = self.settings
         words: Words = ("--policy", f"local:{settings.base}+{_adapter(policy)}")
-        words += ("--temperature", f"{settings.temperature:g}", "--memory", settings.memory)
+        words += ("--max-steps", str(settings.max_steps))
+        words += ("--temperature", f"{settings.temperature:g}", "--max-tokens", str(settings.max_tokens))
+        words += ("--memory", settings.memory)
         return (*words, "--concurrency", str(settings.concurrency))
 
     def _train(

@@ -81,12 +81,13 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
                 found += plays(folder, seed=seed, games=games, domain=domain, count=count)
         if found:
             arms[arm] = found
-            judged = thinking_figures(read_trajectories(folders))
-            thinking[arm] = judged.model_dump(mode="json", exclude={"mistakes", "by"})
+            # An arm that never acted has no thinking to judge.
+            judged = thinking_figures(read_trajectories(folders)) if any(p.turns for p in found) else None
+            thinking[arm] = None if judged is None else judged.model_dump(mode="json")
     rows = {arm: figures.row(found) for arm, found in arms.items()}
     for arm, row in rows.items():
-        row["r"] = thinking[arm]["correlation"]
-        row["hallucination"] = thinking[arm]["hallucination"]
+        row["r"] = thinking[arm] and thinking[arm]["correlation"]
+        row["hallucination"] = thinking[arm] and thinking[arm]["hallucination"]
         row["sets"] = {
             games: figures.row([p for p in arms[arm] if p.games == games])["all"]
             for games in part.part.evaluate

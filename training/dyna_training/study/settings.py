@@ -69,6 +69,7 @@ class Teacher(Section):
         1, ge=1, description="Episodes per game; each arm's recipe keeps the best, or all of them."
     )
     skip: int = Field(0, ge=0, description="Training games to leave out first.")
+    max_steps: int = Field(50, ge=1, description="Longest episode of the teacher on training games.")
 
 
 class Rollouts(Section):
@@ -133,7 +134,12 @@ class StudySettings(Section):
     runs: int = Field(
         3, ge=1, description="Plays of each evaluated game: their average and the best of them."
     )
-    max_steps: int = Field(50, ge=1, description="Longest episode.")
+    max_steps: int = Field(50, ge=1, description="Longest episode of rollouts and evaluation.")
+    max_tokens: int = Field(
+        512,
+        ge=1,
+        description="Most tokens of a response; one that is cut has no action, and ends its episode.",
+    )
     concurrency: int = Field(16, ge=1, description="Episodes that are played at once, in one batch.")
     annotator: str = Field(
         "grounded", description="Who writes differences and critiques: grounded, or a chat model."

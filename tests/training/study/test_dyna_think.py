@@ -1,0 +1,164 @@
+"""`dyna study dyna-think`: the table of what is finished; slow: from end to end, with a tiny random model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dyna_graph.errors import DynaError
+from dyna_nodes.experience import write_trajectory
+from dyna_nodes.nouns import Trajectory
+from dyna_training.cli.study import OUT_OF_TIME, app
+from dyna_training.environments.alfworld.generator import generate
+from dyna_training.rollouts import play
+from dyna_training.study.arms import build
+from dyna_training.study.settings import read_study
+from dyna_training.study.stages import Stage, StageFolder, made_from
+from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
+
+STUDY = """\
+study: dyna-think
+base: {base}
+arms: [dit]
+seeds: [0]
+runs: 2
+max_steps: 3
+max_tokens: 12
+stage_minutes: 0.001
+recipes:
+  imitation: {{epochs: 1, rank: 2, max_tokens: 4000}}
+environments:
+  home:
+    train: generated
+    held_out_task_type: pick_two_obj_and_place
+    teacher: {{games: 3}}
+    evaluate:
+      new: {{domain: in, split: generated, seed: 7, games: 2}}
+"""
+
+
+def study(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["dyna-think", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_model(hidden=24).save_pretrained(folder / "base")
+    tiny_tokenizer().save_pretrained(folder / "base")
+    file = folder / "study.yaml"
+    file.write_text(STUDY.format(base=folder / "base"))
+    return file
+
+
+def finish(out: Path, stages: dict[str, Stage], name: str, trajectories: list[Trajectory]) -> None:
+    """Write a stage as it stands when it has run."""
+    folder = StageFolder(out, stages[name])
+    folder.product.mkdir(parents=True)
+    file = folder.product / "0.jsonl"
+    if folder.stage.product == "data":
+        for trajectory in trajectories:
+            write_trajectory(file, trajectory)
+    else:
+        (folder.product / "adapter_model.safetensors").write_bytes(b"weights")
+        metrics = {"target_tokens_seen": 9, "hardware": "CPU", "selection": {"kept": len(trajectories)}}
+        (folder.product.parent / "metrics.json").write_text(json.dumps(metrics))
+    source = made_from(folder.stage, {n: StageFolder(out, stages[n]).contents() for n in folder.stage.needs})
+    folder.write(**{"from": source}, state="finished", seconds=2.0, content=folder.contents())
+
+
+def test_the_table_of_what_is_finished(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    given = ("--config", str(config), "--out", str(out))
+    stages = build(read_study(str(config)))
+    games = [generate(s) for s in (7_000_000, 7_000_001)]
+    taught = [play(g, "teacher", seed=s) for g in games for s in (7, 8)]
+    finish(out, stages, "home/teacher", taught)
+    finish(out, stages, "home/evaluate/teacher/new", taught)
+    finish(out, stages, "home/abbreviated", taught)
+    code, said = study(*given, "--report")
+    assert code == 0
+    assert "Not finished: 3 of 5 stages are" in said
+    finish(out, stages, "home/imitation/dit/seed0", taught)
+    # A policy that never acts, beside one game in which it does as the teacher.
+    silent = [t.model_copy(update={"transitions": (), "outcome": "failure"}) for t in taught]
+    for played, turns in ((silent, 0), ([taught[0], *silent[1:]], len(taught[0].transitions))):
+        shutil.rmtree(out / "stages/home/evaluate/dit", ignore_errors=True)
+        finish(out, stages, "home/evaluate/dit/new/seed0", played)
+        code, said = study(*given, "--report", "--json")
+        assert code == 0, said
+        results = json.loads((out / "results.json").read_text())
+        row = results["parts"]["home"]["rows"]["dit"]
+        assert results["complete"]
+        assert row["all"]["success"]["value"] == (0.25 if turns else 0)
+        assert row["all"]["best"]["value"] == (0.5 if turns else 0)
+        assert row["all"]["steps"]["value"] == turns / 4
+        assert row["data"] == {"policy": 4, "world_model": 0, "target_tokens": 9}
+        assert (row["r"] is None) == (turns == 0)
+    teacher = results["parts"]["home"]["rows"]["teacher"]
+    assert teacher["all"]["coverage"]["value"] == 1
+    assert "| dit | 4, – | 25.0%" in (out / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_study_from_the_teacher_to_the_table(config: Path, tmp_path: Path) -> None:
+    given = ("--config", str(config), "--out", str(tmp_path / "study"))
+    code, listed = study(*given, "--list", "--json")
+    assert code == 0
+    assert [k["state"] for k in json.loads(listed).values()] == [
+        "ready",
+        "ready",
+        "waiting",
+        "waiting",
+        "waiting",
+    ]
+    code, said = study(*given, "--minutes", "0")
+    assert code == OUT_OF_TIME
+    assert "0 of 5 stages are finished" in said
+
+    record = tmp_path / "docs" / "dyna-think.md"
+    code, said = study(*given, "--record", str(record))
+    assert code == 0, said
+    results = json.loads((tmp_path / "study" / "results.json").read_text())
+    assert results["complete"]
+    assert results["underpowered"]
+    rows = results["parts"]["home"]["rows"]
+    assert list(rows) == ["teacher", "dit"]
+    assert rows["teacher"]["all"]["coverage"]["value"] == 1  # the teacher simulates every action
+    assert rows["dit"]["in"]["success"]["games"] == 2
+    assert all(stage["over"] for stage in results["stages"])
+    assert {f.name for f in record.parent.iterdir()} == {
+        "dyna-think.md",
+        "dyna-think_home_success.png",
+        "dyna-think_home_accuracy.png",
+    }
+    assert "Underpowered" in record.read_text()
+
+    code, listed = study(*given, "--list")
+    assert code == 0
+    assert "5 of 5 stages finished" in listed
+    assert "over 0.001 min" in listed
+    changed = config.with_name("changed.yaml")
+    changed.write_text(config.read_text().replace("games: 3", "games: 4"))
+    with pytest.raises(DynaError, match="--games 3, the configuration now says --games 4"):
+        study("--config", str(changed), *given[2:])
+    code, commands = study(*given, "--commands")
+    assert code == 0
+    assert f"dyna train policy --config dit --set base={config.parent / 'base'}" in commands
+
+
+def test_stages_are_named_by_globs(config: Path, tmp_path: Path) -> None:
+    given = ("--config", str(config), "--out", str(tmp_path / "study"))
+    code, said = study(*given, "--only", "*/teacher")
+    assert code == 0
+    assert "home/teacher: finished" in said
+    assert "Not finished: 1 of 5 stages are" in said
+    with pytest.raises(DynaError, match="no stage is named"):
+        study(*given, "--until", "nothing")
