@@ -124,6 +124,21 @@ def test_each_round_goes_on_from_the_newest_policy() -> None:
     assert stages["home/evaluate/rft/new/seed0"].needs == ("home/stage2/round2/rft/seed0",)
 
 
+def test_an_environment_has_arms_and_a_teacher_of_its_own() -> None:
+    games = {"new": {"domain": "in", "split": "dev", "games": 1}}
+    text = {"environment": "dyna/TextWorld-v0", "arms": ["dit"], "evaluate": games}
+    text["teacher"] = {"policy": "openai:gpt-5-mini"}
+    settings = of(arms=["rft"]).model_dump(mode="json")
+    settings["environments"]["text"] = text
+    stages = build(StudySettings.model_validate(settings))
+    assert "text/stage2/rft/seed0" not in stages
+    assert "home/stage2/rft/seed0" in stages
+    command = stages["text/teacher"].commands[0]
+    assert command[command.index("--environment") + 1] == "dyna/TextWorld-v0"
+    assert command[command.index("--policy") + 1] == "openai:gpt-5-mini"
+    assert "--behaviours" not in command
+
+
 def test_vanilla_dyna_asks_for_imagined_data_and_nobody_else_does() -> None:
     stages = build(of(arms=list(ARMS)))
     asked = [n for n, s in stages.items() if any("imagined=true" in c for c in s.commands)]

@@ -52,13 +52,14 @@ class Part:
         self.settings = settings
         self.name = name
         self.part = part
+        self.arms: tuple[Arm, ...] = settings.arms if part.arms is None else part.arms
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages, in no particular order; one that several arms share only once."""
         made: dict[str, Stage] = {}
         stages = [self.teacher(), *self.teacher_evaluations()]
         for seed in self.settings.seeds:
-            for arm in self.settings.arms:
+            for arm in self.arms:
                 stages += self.arm(arm, seed)
                 stages += self.evaluations(arm, seed)
         for stage in stages:
@@ -73,8 +74,7 @@ class Part:
         name = self._name("teacher")
         games = Rollouts(games=teacher.games, repeats=teacher.repeats, skip=teacher.skip)
         words = self._training_games(games, name, seed=self.settings.seeds[0])
-        words += ("--max-steps", str(teacher.max_steps))
-        return Stage(name, ((*words, "--behaviours", ",".join(teacher.behaviours)),))
+        return Stage(name, ((*words, *self._teaches(teacher.behaviours, teacher.max_steps)),))
 
     def abbreviated(self) -> Stage:
         """Return the stage in which its thinking is shortened."""
@@ -204,9 +204,9 @@ class Part:
 
     def teacher_evaluations(self) -> list[Stage]:
         """Return the stages in which the teacher plays the same games."""
-        behaviour = ("--max-steps", str(self.settings.max_steps), "--behaviours", self.part.teacher.judged)
+        plays = self._teaches((self.part.teacher.judged,), self.settings.max_steps)
         return [
-            Stage(name, ((*self._evaluated_games(games, name), *behaviour),))
+            Stage(name, ((*self._evaluated_games(games, name), *plays),))
             for set_name, games in self.part.evaluate.items()
             for name in [self.evaluation(TEACHER, set_name)]
         ]
@@ -240,6 +240,15 @@ class Part:
         if held_out is not None and types != "all":
             words += ("--task-type" if types == "held-out" else "--without-task-type", held_out)
         return (*words, "--out", _data(name))
+
+    def _teaches(self, behaviours: tuple[str, ...], max_steps: int) -> Words:
+        """Return who teaches: behaviours, or a chat model, which reads its own thoughts as such models do."""
+        steps = ("--max-steps", str(max_steps))
+        policy, settings = self.part.teacher.policy, self.settings
+        if policy is None:
+            return (*steps, "--behaviours", ",".join(behaviours))
+        words: Words = (*steps, "--policy", policy, "--temperature", f"{settings.temperature:g}")
+        return (*words, "--concurrency", str(settings.concurrency))
 
     def _plays(self, policy: str) -> Words:
         settings = self.settings

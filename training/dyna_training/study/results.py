@@ -70,7 +70,7 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
     """Return what was found in one environment."""
     arms: dict[str, list[Play]] = {}
     thinking: dict[str, Any] = {}
-    for arm in (TEACHER, *part.settings.arms):
+    for arm in (TEACHER, *part.arms):
         found: list[Play] = []
         folders = []
         for name, seed, games in _evaluations(part, arm):
@@ -93,7 +93,7 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
             for games in part.part.evaluate
             if any(p.games == games for p in arms[arm])
         }
-    for arm in part.settings.arms:
+    for arm in part.arms:
         if arm in rows:
             rows[arm]["data"] = _data(part, arm, runner, known)
     policies = {arm: found for arm, found in arms.items() if arm != TEACHER}

@@ -64,6 +64,10 @@ class Teacher(Section):
         ("teacher",), min_length=1, description="Who plays, each every game; see `dyna collect --help`."
     )
     judged: str = Field("teacher", description="The behaviour that stands in the table as the teacher.")
+    policy: str | None = Field(
+        None,
+        description="A chat model that plays instead of behaviours, such as openai:…; its name for the table, too.",
+    )
     games: int = Field(300, ge=1, description="Training games.")
     repeats: int = Field(
         1, ge=1, description="Episodes per game; each arm's recipe keeps the best, or all of them."
@@ -98,6 +102,9 @@ class EnvironmentStudy(Section):
 
     environment: str = Field(ALFWORLD, description="Gymnasium id.")
     train: str = Field("train", description="Split of the training games.")
+    arms: tuple[Arm, ...] | None = Field(
+        None, min_length=1, description="Rows of this environment's table; none: those of the study."
+    )
     held_out_task_type: str | None = Field(
         None, description="Task type that is in no training data, for evaluation out of domain."
     )
@@ -220,7 +227,8 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
                 yield problem(f"unknown setting {key!r} of the recipe; {hint}", "recipes", phase, key)
     if len(set(settings.seeds)) < len(settings.seeds):
         yield problem("a seed stands twice", "seeds")
-    if "rft-matched" in settings.arms and settings.matched_to not in OBJECTIVES:
+    arms = {arm for part in settings.environments.values() for arm in part.arms or settings.arms}
+    if "rft-matched" in arms and settings.matched_to not in OBJECTIVES:
         message = f"rft-matched gets the gradient tokens of a DDT arm; {', '.join(OBJECTIVES)}"
         yield problem(message, "matched_to")
     for name, part in settings.environments.items():
