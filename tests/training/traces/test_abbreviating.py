@@ -84,6 +84,13 @@ def test_the_result_is_a_valid_selection_that_leads_to_the_action() -> None:
     assert sum(made.parts.values()) == len(sentences(short))
 
 
+def test_what_imagines_the_action_in_the_words_of_the_decision_stays() -> None:
+    shelf = Action.command("go to shelf 1")
+    thought = "If I go to shelf 1, I should see it. I should see it if I go to shelf 1. I will go to shelf 1."
+    turn = Turn("Find a pen.", (Step(action=ACTIONS[1], observation="A room."),), thought, shelf, (shelf,))
+    assert list(kept(turn).values()) == [Part.SIMULATION, Part.DECISION], "one of the two that are alike"
+
+
 def test_the_example_of_the_documentation() -> None:
     page = Path(__file__).parents[3] / "docs" / "how-to" / "import-traces.md"
     thought = (

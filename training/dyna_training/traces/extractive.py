@@ -109,12 +109,11 @@ class _Selection:
         self.keep_lists_with_their_heads()
         return dict(sorted(self.kept.items()))
 
-    def repeats(self, index: int) -> bool:
-        """Tell whether a sentence says nothing that a kept one does not say."""
+    def repeats(self, index: int, part: Part | None = None) -> bool:
+        """Tell whether a sentence says nothing that a kept one, or a kept one of a part, does not say."""
         words = self.marked[index].words
-        return any(
-            similarity(words, self.marked[i].words) >= self.limits.alike for i in self.kept if i != index
-        )
+        others = [i for i, kept in self.kept.items() if i != index and part in (None, kept)]
+        return any(similarity(words, self.marked[i].words) >= self.limits.alike for i in others)
 
     def decide(self) -> int:
         """Return the place of the last statement of the executed action."""
@@ -126,7 +125,7 @@ class _Selection:
 
     def first_proposal(self, decision: int) -> int:
         for i, m in enumerate(self.marked[:decision]):
-            if m.named and m.proposes and not m.looks_back:
+            if m.named and (m.conditional or (m.proposes and not m.looks_back)):
                 return i
         return decision
 
@@ -148,7 +147,8 @@ class _Selection:
         for _, i in sorted(scored, reverse=True):
             if taken == self.limits.simulation:
                 break
-            if i in self.kept or self.repeats(i):
+            # The decision says nearly the same words of the same action, but does not imagine what it does.
+            if i in self.kept or self.repeats(i, Part.SIMULATION):
                 continue
             self.kept[i] = Part.SIMULATION
             if ANAPHORA.search(self.marked[i].text) and i:
