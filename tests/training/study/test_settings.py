@@ -139,6 +139,17 @@ def test_an_environment_has_arms_and_a_teacher_of_its_own() -> None:
     assert "--behaviours" not in command
 
 
+def test_every_arm_is_asked_in_the_same_states() -> None:
+    settings = of(arms=["dit", "rft"]).model_dump(mode="json")
+    settings["environments"]["home"]["states"] = 9
+    stages = build(StudySettings.model_validate(settings))
+    dit, rft = (stages[f"home/foresight/{arm}/seed0"] for arm in ("dit", "rft"))
+    assert dit.needs == ("home/imitation/dit/seed0", "home/evaluate/teacher/new")
+    assert rft.needs == ("home/stage2/rft/seed0", "home/evaluate/teacher/new")
+    [first], [second] = dit.commands, rft.commands
+    assert first[4:-1] == second[4:-1]
+
+
 def test_vanilla_dyna_asks_for_imagined_data_and_nobody_else_does() -> None:
     stages = build(of(arms=list(ARMS)))
     asked = [n for n, s in stages.items() if any("imagined=true" in c for c in s.commands)]

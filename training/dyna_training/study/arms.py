@@ -62,6 +62,7 @@ class Part:
             for arm in self.arms:
                 stages += self.arm(arm, seed)
                 stages += self.evaluations(arm, seed)
+                stages += self.foresights(arm, seed)
         for stage in stages:
             made.setdefault(stage.name, stage)
         yield from made.values()
@@ -202,6 +203,25 @@ class Part:
             stages.append(Stage(name, ((*words, *self._plays(policy)),), (policy,)))
         return stages
 
+    def foresights(self, arm: Arm, seed: int) -> list[Stage]:
+        """Return the stage in which an arm is asked in the states of the teacher's games, the same for all arms."""
+        if not self.part.states:
+            return []
+        settings, name = self.settings, self.foresight(arm, seed)
+        played = tuple(self.evaluation(TEACHER, games) for games in self.part.evaluate)
+        words: Words = ("eval", "thinking", "--policy", f"{arm}={_adapter(self.policy(arm, seed))}")
+        words += ("--states", str(self.part.states), *(w for p in played for w in ("--data", _data(p))))
+        words += (
+            "--base",
+            settings.base,
+            "--memory",
+            settings.memory,
+            "--max-tokens",
+            str(settings.max_tokens),
+        )
+        words += ("--no-baselines", "--out", _data(name))
+        return [Stage(name, (words,), (self.policy(arm, seed), *played))]
+
     def teacher_evaluations(self) -> list[Stage]:
         """Return the stages in which the teacher plays the same games."""
         plays = self._teaches((self.part.teacher.judged,), self.settings.max_steps)
@@ -214,6 +234,10 @@ class Part:
     def evaluation(self, arm: str, set_name: str, seed: int | None = None) -> str:
         """Return the name of the stage in which an arm plays a set of games."""
         return self._name("evaluate", arm, set_name, *([] if seed is None else [f"seed{seed}"]))
+
+    def foresight(self, arm: str, seed: int) -> str:
+        """Return the name of the stage in which an arm is asked what it foresees in the same states."""
+        return self._name("foresight", arm, f"seed{seed}")
 
     # Words of commands.
 

@@ -19,7 +19,7 @@ STEM: Final = "dyna-think"
 ROLLOUTS: Final = "policy, world-model rollouts"
 THINKING: Final = (
     *("arm", "tokens per turn, 10–50–90 %", "mean", "steps", "world-model accuracy", "coverage"),
-    *("accuracy where covered", "r with success"),
+    *("accuracy where covered", "the same states", "r with success"),
 )
 PLOTS: Final = {"success": plot_success, "accuracy": plot_accuracy}
 
@@ -115,7 +115,8 @@ def _part(name: str, part: Mapping[str, Any], results: Mapping[str, Any], stem: 
     )  # fmt: skip
     yield (
         "World-model accuracy is coverage × accuracy on the arm's own plays: the share of all turns whose thinking "
-        "simulates the executed action and is right, hypotheses included. r is Pearson's, over games, within task type."
+        "simulates the executed action and is right, hypotheses included; the same states: that share where every arm is "
+        "asked once, greedily, in the same states of the teacher's games. r is Pearson's, over games, within task type."
     )
     yield ""
     yield from (f"![Success against accuracy]({_plot_name(stem, name, 'accuracy')})", "")
@@ -213,7 +214,16 @@ def _thinking(row: Mapping[str, Any]) -> list[str]:
     figures = row["all"]
     tokens = "–".join(map(str, figures["tokens_10_50_90"] or ["?"]))
     shares = [_percent(figures[name]) for name in ("accuracy", "coverage", "accuracy_covered")]
-    return [tokens, _number(figures["tokens_per_turn"]), _number(figures["steps"]), *shares, _r(row["r"])]
+    numbers = [_number(figures["tokens_per_turn"]), _number(figures["steps"])]
+    return [tokens, *numbers, *shares, _same_states(row.get("same_states")), _r(row["r"])]
+
+
+def _same_states(by_seed: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """Write world-model accuracy in the same states: with its interval, or of several seeds their mean."""
+    values = [f["value"] for f in (by_seed or {}).values() if f["value"] is not None]
+    if len(values) == 1:
+        return _percent(next(iter((by_seed or {}).values())))
+    return f"{sum(values) / len(values):.1%}, of {len(values)} seeds" if values else "–"
 
 
 def _r(found: Mapping[str, Any] | None) -> str:

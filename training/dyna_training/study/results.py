@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,7 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
     for arm in part.arms:
         if arm in rows:
             rows[arm]["data"] = _data(part, arm, runner, known)
+            rows[arm]["same_states"] = _foresight(part, arm, runner, known)
     policies = {arm: found for arm, found in arms.items() if arm != TEACHER}
     return {
         "rows": rows,
@@ -140,6 +142,17 @@ def _data(part: Part, arm: Arm, runner: Runner, known: Mapping[str, Known]) -> d
                 found["world_model"] += sum(1 for _ in read_trajectories(read))
         return found
     return {}
+
+
+def _foresight(part: Part, arm: Arm, runner: Runner, known: Mapping[str, Known]) -> dict[str, dict[str, Any]]:
+    """Return an arm's world-model accuracy in the states that are the same for all arms, by training seed."""
+    found = {}
+    for seed in part.settings.seeds:
+        name = part.foresight(arm, seed)
+        if part.part.states and known[name].state == "finished":
+            results = json.loads((runner.folder(name).product / "results.json").read_text(encoding="utf-8"))
+            found[str(seed)] = results["policies"][0]["figures"]["overall"]["strict"]["product"]
+    return found
 
 
 def _trains(name: str, arm: str) -> bool:

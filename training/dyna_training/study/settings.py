@@ -117,6 +117,11 @@ class EnvironmentStudy(Section):
     imagined: Rollouts = Field(
         default_factory=lambda: Rollouts.model_validate({}), description="Games that vanilla Dyna imagines."
     )
+    states: int = Field(
+        0,
+        ge=0,
+        description="States of the teacher's evaluated games in which every arm is asked what it foresees; 0: none.",
+    )
     evaluate: dict[str, EvaluationSet] = Field(min_length=1, description="Sets of games, by name.")
 
 
