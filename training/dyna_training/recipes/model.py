@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import parse_flag_from_env
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from dyna_graph.models import find_adapter
 from dyna_nodes.local.base import FINGERPRINT_FILE, Base, load_base
 from dyna_training import attention
 from dyna_training.lora import make_lean
@@ -24,6 +25,7 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
 
     Raises:
         ValueError: The base cannot be loaded, or ``adapter`` was trained on another one.
+        ModelError: There is no adapter of that name.
     """
     torch.manual_seed(settings.seed)
     base = load_base(settings.base, dtype=settings.dtype, device="cpu")
@@ -32,13 +34,12 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
     if settings.method == "full":
         return base, base.model.train().requires_grad_(True)
     if settings.adapter is not None:
-        _refuse_other_base(settings.adapter, base)
+        adapter = find_adapter(str(settings.adapter))
+        _refuse_other_base(adapter, base)
         try:
-            model = PeftModel.from_pretrained(base.model, str(settings.adapter), is_trainable=True)
+            model = PeftModel.from_pretrained(base.model, str(adapter), is_trainable=True)
         except RuntimeError as error:  # an adapter from elsewhere carries no fingerprint, but its shapes tell
-            raise ValueError(
-                f"the adapter in {settings.adapter} does not fit {base.name}: {error}"
-            ) from error
+            raise ValueError(f"the adapter in {adapter} does not fit {base.name}: {error}") from error
     else:
         model = get_peft_model(base.model, lora_config(settings))
     # FSDP and ZeRO gather the weights of a layer when that layer is called; the lean ones do not call theirs.

@@ -25,7 +25,9 @@ class SftSettings(BaseModel):
     method: Literal["lora", "full"] = Field("lora", description="Train a LoRA adapter or all weights.")
     rank: int = Field(16, ge=1, description="Rank of the LoRA adapter.")
     alpha: int = Field(32, ge=1, description="LoRA's alpha; the adapter is scaled by alpha / rank.")
-    adapter: Path | None = Field(None, description="Go on training this adapter instead of a fresh one.")
+    adapter: Path | None = Field(
+        None, description="Go on training this adapter, a folder or a shipped one, instead of a fresh one."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate (AdamW).")
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = Field(
         "linear", description="Course of the learning rate after the warm-up."

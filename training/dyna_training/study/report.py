@@ -115,8 +115,9 @@ def _part(name: str, part: Mapping[str, Any], results: Mapping[str, Any], stem: 
     )  # fmt: skip
     yield (
         "World-model accuracy is coverage × accuracy on the arm's own plays: the share of all turns whose thinking "
-        "simulates the executed action and is right, hypotheses included; the same states: that share where every arm is "
-        "asked once, greedily, in the same states of the teacher's games. r is Pearson's, over games, within task type."
+        "simulates the executed action and is right, hypotheses included; the same states: that share where every arm "
+        "is asked once, greedily, in the same states of the teacher's games. r is Pearson's, over games, within task "
+        "type."
     )
     yield ""
     yield from (f"![Success against accuracy]({_plot_name(stem, name, 'accuracy')})", "")
