@@ -136,6 +136,18 @@ def test_the_plan_leaves_out_what_another_collection_has(tmp_path: Path) -> None
         plan(settings(tmp_path, games=0))
 
 
+def test_a_task_type_is_chosen_or_left_out(tmp_path: Path) -> None:
+    def types(**more: object) -> list[str]:
+        chosen = dict.fromkeys(e.game for e in plan(settings(tmp_path, games=8, **more)))
+        return [generate(int(game.removeprefix("generated:"))).task_type for game in chosen]
+
+    assert set(types(task_type="pick_two_obj_and_place")) == {"pick_two_obj_and_place"}
+    others = types(without_task_type="pick_two_obj_and_place")
+    assert len(others) == 8
+    assert len(set(others)) > 1
+    assert "pick_two_obj_and_place" not in others
+
+
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Four training games laid out as alfworld does, the second of them cut off in the middle."""

@@ -113,7 +113,7 @@ def test_plays_are_read_with_tokens_and_simulations(tmp_path: Path) -> None:
 def results(arms: dict[str, list[Play]], *, seeds: list[int]) -> dict[str, Any]:
     rows = {arm: figures.row(found) for arm, found in arms.items()}
     for row in rows.values():
-        row |= {"r": None, "hallucination": None, "sets": {"set": row["all"]}}
+        row |= {"r": None, "hallucination": None, "informed": None, "sets": {"set": row["all"]}}
         row["data"] = {"policy": 35, "world_model": 116, "target_tokens": 9}
     games = {"set": {"games": 2, "split": "generated", "task_types": "trained", "domain": "in"}}
     home = {"held_out_task_type": "pick_two_obj_and_place"}

@@ -19,7 +19,7 @@ STEM: Final = "dyna-think"
 ROLLOUTS: Final = "policy, world-model rollouts"
 THINKING: Final = (
     *("arm", "tokens per turn, 10–50–90 %", "mean", "steps", "world-model accuracy", "coverage"),
-    *("accuracy where covered", "the same states", "r with success"),
+    *("accuracy where covered", "informed", "the same states", "r with success"),
 )
 PLOTS: Final = {"success": plot_success, "accuracy": plot_accuracy}
 
@@ -115,9 +115,10 @@ def _part(name: str, part: Mapping[str, Any], results: Mapping[str, Any], stem: 
     )  # fmt: skip
     yield (
         "World-model accuracy is coverage × accuracy on the arm's own plays: the share of all turns whose thinking "
-        "simulates the executed action and is right, hypotheses included; the same states: that share where every arm "
-        "is asked once, greedily, in the same states of the teacher's games. r is Pearson's, over games, within task "
-        "type."
+        "simulates the executed action and is right, hypotheses included. To be right, saying little is enough; "
+        "informed is the share that also says all that the history determines, and elsewhere something for certain. "
+        "The same states: world-model accuracy where every arm is asked once, greedily, in the same states of the "
+        "teacher's games. r is Pearson's, of world-model accuracy and success over games, within task type."
     )
     yield ""
     yield from (f"![Success against accuracy]({_plot_name(stem, name, 'accuracy')})", "")
@@ -216,6 +217,7 @@ def _thinking(row: Mapping[str, Any]) -> list[str]:
     tokens = "–".join(map(str, figures["tokens_10_50_90"] or ["?"]))
     shares = [_percent(figures[name]) for name in ("accuracy", "coverage", "accuracy_covered")]
     numbers = [_number(figures["tokens_per_turn"]), _number(figures["steps"])]
+    shares.append(_percent(row["informed"]))
     return [tokens, *numbers, *shares, _same_states(row.get("same_states")), _r(row["r"])]
 
 

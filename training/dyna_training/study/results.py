@@ -89,6 +89,7 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
     for arm, row in rows.items():
         row["r"] = thinking[arm] and thinking[arm]["correlation"]
         row["hallucination"] = thinking[arm] and thinking[arm]["hallucination"]
+        row["informed"] = thinking[arm] and thinking[arm]["overall"]["informed"]["product"]
         row["sets"] = {
             games: figures.row([p for p in arms[arm] if p.games == games])["all"]
             for games in part.part.evaluate
