@@ -20,7 +20,7 @@ from dyna_nodes.experience import write_trajectory
 from dyna_nodes.local.base import FINGERPRINT_FILE
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition
 from dyna_training.recipes import ddt, policy, settings_of, train_of
-from dyna_training.recipes.left_out import TOO_LONG, LeftOut
+from dyna_training.recipes.left_out import TOO_LONG, LeftOut, fitting
 from dyna_training.sft import repeated
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
 from tests.nodes.rows import learned
@@ -112,6 +112,20 @@ def test_a_long_episode_is_divided_and_no_turn_loses_what_it_saw(chat: ChatCodec
     thoughts = shorter.model_copy(update={"memory": "thoughts"})
     assert policy.examples([trajectory], chat, thoughts, left_out) == []
     assert left_out.counts() == {TOO_LONG: 1}
+
+
+def test_rows_are_filled_and_only_what_is_too_long_alone_is_left_out() -> None:
+    sizes = [3, 3, 3, 9, 2, 2, 2, 2, 20, 1]
+
+    def encode(turns: Sequence[int]) -> Example:
+        return Example([0] * sum(sizes[t] for t in turns), [], [], [])
+
+    rows, too_long = fitting(range(10), encode, 9)
+    assert [list(turns) for turns, _ in rows] == [[0, 1, 2], [3], [4, 5, 6, 7], [9]]
+    assert [len(example.ids) for _, example in rows] == [9, 9, 8, 1]
+    assert too_long == [8]
+    assert fitting([], encode, 9) == ([], [])
+    assert [list(turns) for turns, _ in fitting(range(10), encode, 1000)[0]] == [list(range(10))]
 
 
 def test_the_objectives_of_a_long_episode_are_divided_too(chat: ChatCodec, tmp_path: Path) -> None:

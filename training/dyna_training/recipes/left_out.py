@@ -66,26 +66,37 @@ class LeftOut:
 def fitting(
     turns: Sequence[int], encode: Callable[[Sequence[int]], Example], max_tokens: int
 ) -> tuple[list[tuple[Sequence[int], Example]], list[int]]:
-    """Divide turns among as few rows as halving finds, so that each row has its place.
+    """Divide turns among rows, as many in each as there is room for.
 
     Nothing is cut: every turn keeps all that it sees, and one whose own context is too long is left out.
 
     Args:
         turns: Indices of the turns to learn, ascending.
-        encode: Makes the row in which some of them are learned.
+        encode: Makes the row in which some of them are learned; with more turns it is longer.
         max_tokens: Most tokens of a row.
 
     Returns:
         The rows, each with its turns; and the turns that are too long even alone.
     """
-    if not turns:
-        return [], []
-    example = encode(turns)
-    if len(example.ids) <= max_tokens:
-        return [(turns, example)], []
-    if len(turns) == 1:
-        return [], list(turns)
-    half = len(turns) // 2
-    first, too_long = fitting(turns[:half], encode, max_tokens)
-    second, more = fitting(turns[half:], encode, max_tokens)
-    return first + second, too_long + more
+    rows: list[tuple[Sequence[int], Example]] = []
+    too_long: list[int] = []
+    left = list(turns)
+    probe = len(left)
+    while left:
+        fits, limit = 0, len(left)
+        while fits < limit:
+            probe = min(probe, limit)
+            example = encode(left[:probe])
+            if len(example.ids) <= max_tokens:
+                fits, best = probe, example
+                probe *= 2
+            else:
+                limit = probe - 1
+                probe = (fits + limit + 1) // 2
+        if fits:
+            rows.append((left[:fits], best))
+        else:
+            too_long.append(left[0])
+        left = left[max(fits, 1) :]
+        probe = max(fits, 1)  # the next row has room for about as many
+    return rows, too_long
