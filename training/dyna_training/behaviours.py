@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args
 
 from dyna_nodes.nouns import digest_of
-from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
+from dyna_training.environments.alfworld.experts import SearchingExpert
 from dyna_training.environments.alfworld.near_miss import almost, is_goal_command
 from dyna_training.environments.alfworld.priors import search_prior
 from dyna_training.environments.alfworld.task import Task, kind
-from dyna_training.environments.base import ForkableEnv
+from dyna_training.environments.base import Expert, ForkableEnv
 
 MixedName = Literal["expert", "noisy", "random", "clumsy", "astray"]
 TeacherName = Literal["teacher", "teacher-future", "teacher-noisy"]
@@ -73,7 +73,7 @@ class Behaviour(Protocol):
     name: str
     max_steps: int
 
-    def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
+    def choose(self, env: ForkableEnv, expert: Expert) -> Choice:
         """Choose the next command."""
         ...
 
@@ -104,20 +104,25 @@ class Mixed:
         self._astray_steps = 0
         self._rng = rng
 
-    def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
-        """Choose the next command."""
+    def choose(self, env: ForkableEnv, expert: Expert) -> Choice:
+        """Choose the next command.
+
+        Raises:
+            TypeError: The behaviour is one for households, and this is none.
+        """
         if self._rng.random() < (CLUMSY_RATE if self._clumsy else INVALID_RATE):
             wrong = clumsy_command if self._clumsy and self._rng.random() < 0.7 else invalid_command
             return Choice(wrong(env, expert, self._rng))
         if self._rng.random() < self._noise:
             return Choice(self._rng.choice([c for c in env.admissible() if c != "help"]))
         if self._astray:
+            searching = household_expert(expert)
             if self._rng.random() < ASTRAY_RATE:
-                return Choice(missing_place_command(expert, self._rng))
-            command = self._wrong_task(expert)
+                return Choice(missing_place_command(searching, self._rng))
+            command = self._wrong_task(searching)
             if command is not None:
                 return Choice(command)
-        decision: Decision = expert.decide()
+        decision = expert.decide()
         return Choice(decision.action, decision.thought, expert=True)
 
     def observe(self, command: str, observation: str) -> None:
@@ -138,8 +143,21 @@ class Mixed:
         return command
 
 
-def invalid_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random) -> str:
+def household_expert(expert: Expert) -> SearchingExpert:
+    """Return the expert, which must be one that searches a household.
+
+    Raises:
+        TypeError: It is another one.
+    """
+    if not isinstance(expert, SearchingExpert):
+        raise TypeError(f"this behaviour knows households only; {type(expert).__name__} plays something else")
+    return expert
+
+
+def invalid_command(env: ForkableEnv, expert: Expert, rng: random.Random) -> str:
     """Return a plausible command that is not admissible now: right words, wrong place, hand or verb."""
+    if not isinstance(expert, SearchingExpert):
+        return env.inadmissible(rng)
     admissible = set(env.admissible())
     places = expert.world.receptacles or ["shelf 1"]
     things = sorted({o for seen in expert.world.contents.values() for o in seen}) or ["mug 1"]
@@ -168,8 +186,10 @@ def invalid_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Rando
     return "dance"
 
 
-def clumsy_command(env: ForkableEnv, expert: SearchingExpert, rng: random.Random) -> str:
+def clumsy_command(env: ForkableEnv, expert: Expert, rng: random.Random) -> str:
     """Return what a small policy gets wrong: it counts on past the last one, or reaches for what is not here."""
+    if not isinstance(expert, SearchingExpert):
+        return env.inadmissible(rng)
     world = expert.world
     last: dict[str, int] = {}
     for place in world.receptacles:
@@ -211,7 +231,7 @@ def missing_place_command(expert: SearchingExpert, rng: random.Random) -> str:
 
 
 def other_commands(
-    env: ForkableEnv, expert: SearchingExpert, rng: random.Random, taken: str, number: int
+    env: ForkableEnv, expert: Expert, rng: random.Random, taken: str, number: int
 ) -> list[str]:
     """Return commands to be tried in forks beside ``taken``: what the expert would do, what is admissible,
     and the mistakes of a small policy. Fewer than ``number`` where the draws repeat each other."""

@@ -8,17 +8,15 @@ each worker appends trajectories to a file of its own. The same command goes on 
 
 from __future__ import annotations
 
-import itertools
 import json
 import platform
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,8 +24,7 @@ from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.settings import Memory
 from dyna_training.behaviours import BEHAVIOURS, MIXTURE, TEACHERS, BehaviourName, mixture, mixture_digest
-from dyna_training.environments.alfworld.generator import RESERVED_SEEDS, drawn_task_type
-from dyna_training.environments.alfworld.splits import SPLITS, Split, games, task_type_of
+from dyna_training.environments.catalogue import ALFWORLD, TooFewGames, catalogue
 from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
 from dyna_training.teachers.grounded import distribution, distribution_digest
 from dyna_training.whole import write_whole
@@ -35,10 +32,6 @@ from dyna_training.workers import Report, WorkersFailed, run_tasks
 
 FORMAT: Final = "dyna-collection/1"
 MANIFEST: Final = "manifest.json"
-GENERATED: Final = "generated"
-SplitName = Split | Literal["generated"]
-HOUSEHOLDS_PER_SEED: Final = 1_000_000
-"""Households of the split ``generated`` have the seeds from ``seed`` times this on."""
 FAILURES: Final = 10
 """So many failed episodes in a row, without one that worked, end a collection."""
 
@@ -51,7 +44,8 @@ class CollectSettings(BaseModel):
     """What is to be collected.
 
     Attributes:
-        split: Split of the official games, or ``generated``.
+        environment: Gymnasium id.
+        split: Split of the environment's games; of ALFWorld also ``generated``.
         out: Folder of the collection.
         games: How many games; 0 is all of the split.
         skip: How many games of the shuffled split to leave out first, so that two collections share none.
@@ -77,7 +71,8 @@ class CollectSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    split: SplitName
+    environment: str = ALFWORLD
+    split: str
     out: Path
     games: int = Field(0, ge=0)
     skip: int = Field(0, ge=0)
@@ -101,6 +96,7 @@ class CollectSettings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return the settings that all episodes of a collection have in common."""
         fields = {
+            "environment",
             "split",
             "task_type",
             "without_task_type",
@@ -143,42 +139,33 @@ def plan(settings: CollectSettings) -> list[Episode]:
         GameFileError: The official games are not there.
         CollectError: There are fewer games than asked for, or nobody plays.
     """
-    chosen = _households(settings) if settings.split == GENERATED else _official_games(settings)
+    environment, found = settings.environment, catalogue(settings.environment)
+    if settings.split not in found.splits:
+        raise CollectError(
+            f"{environment} has no split {settings.split!r}; there are {', '.join(found.splits)}"
+        )
+    cannot = [name for name in settings.behaviours if name not in found.behaviours]
+    if cannot:
+        raise CollectError(
+            f"{cannot[0]} does not play {environment}; there are {', '.join(found.behaviours)}"
+        )
+    try:
+        chosen = found.draw(
+            settings.split,
+            settings.games,
+            skip=settings.skip,
+            seed=settings.seed,
+            wanted=lambda task_type: _wanted(settings, task_type),
+        )
+    except TooFewGames as error:
+        raise CollectError(str(error)) from error
     players: list[str] = [*settings.behaviours, *([settings.policy] if settings.policy else [])]
     if not players:
         raise CollectError("nobody plays: name --behaviours or a --policy")
     seeds = range(settings.seed, settings.seed + settings.repeats)
-    return [Episode(game, player, seed) for game in chosen for seed in seeds for player in players]
-
-
-def _households(settings: CollectSettings) -> list[str]:
-    """Return the generated households of a collection."""
-    if settings.games == 0:
-        raise CollectError("say how many households to generate: --games N")
-    first = settings.seed * HOUSEHOLDS_PER_SEED
-    seeds = (n for n in range(first, first + HOUSEHOLDS_PER_SEED) if _wanted(settings, drawn_task_type(n)))
-    chosen = list(itertools.islice(seeds, settings.skip, settings.skip + settings.games))
-    if not chosen or chosen[-1] >= RESERVED_SEEDS:
-        raise CollectError(
-            f"households from seed {RESERVED_SEEDS:,} on are kept for demonstrations; choose --seed below "
-            f"{RESERVED_SEEDS // HOUSEHOLDS_PER_SEED}"
-        )
-    return [f"{GENERATED}:{seed}" for seed in chosen]
-
-
-def _official_games(settings: CollectSettings) -> list[str]:
-    """Return the official games of a collection."""
-    files = games(settings.split)  # type: ignore[arg-type]  # the split is not GENERATED
-    random.Random(settings.seed).shuffle(files)
-    files = [file for file in files if _wanted(settings, task_type_of(file))]
-    wanted = settings.games or len(files) - settings.skip
-    chosen = [str(file) for file in files[settings.skip : settings.skip + wanted]]
-    if len(chosen) < wanted or not chosen:
-        left = f"after --skip {settings.skip} " if settings.skip else ""
-        raise CollectError(
-            f"{settings.split} has {len(files)} games, {left}fewer than the {wanted} asked for"
-        )
-    return chosen
+    return [
+        Episode(game, player, seed, environment) for game in chosen for seed in seeds for player in players
+    ]
 
 
 def _wanted(settings: CollectSettings, task_type: str) -> bool:
@@ -253,7 +240,7 @@ class Collection:
 
     def write_manifest(self, episodes: Sequence[Episode]) -> dict[str, Any]:
         """Write the manifest and return it."""
-        keys = [game_key(e.game) for e in episodes]
+        keys = [game_key(e.game, e.environment) for e in episodes]
         left = [e for e in episodes if e.key not in self.recorded]
         frozen = self.settings.behaviours == MIXTURE and self.settings.policy is None
         teaches = not set(TEACHERS).isdisjoint(self.settings.behaviours)
@@ -370,11 +357,6 @@ def _records(file: Path) -> Iterator[Record]:
             record = record_of(line.raw)
             if record is not None:
                 yield record
-
-
-def split_names() -> list[str]:
-    """Return the names of the splits that can be collected from."""
-    return [*SPLITS, GENERATED]
 
 
 def behaviour_names() -> list[str]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dyna_nodes.experience import ExperienceError, TrajectoryWriter
 from dyna_nodes.nouns import Trajectory, Transition
 from dyna_training.behaviours import BEHAVIOURS
-from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
 from dyna_training.environments.base import ForkableEnv, GameFileError
-from dyna_training.imagined import ImaginedEnv, imagined_trajectory, load_world_model, policy_base
-from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, return_to_go, step_id
+from dyna_training.environments.catalogue import CATALOGUES, catalogue
+from dyna_training.imagined import IMAGINED, ImaginedEnv, imagined_trajectory, load_world_model, policy_base
+from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, step_id, value_after
 from dyna_training.traces.thinking import split_thinking, thought_text
 from dyna_training.workers import TaskError, WorkersFailed
 
@@ -25,33 +25,29 @@ if TYPE_CHECKING:
     from dyna_nodes.settings import Memory
     from dyna_training.tools import EnvironmentTool
 
-GENERATED: Final = "generated:"
 TOKENS_PER_EPISODE: Final = 2_500
 """Tokens of an episode of 50 steps, for room in a local model's store of prefixes."""
-PROMPT: Final = (
-    "Solve the household task with the tool `act`, one command at a time. Before each call, think in one "
-    "sentence. "
-    "Commands:\n"
-)
 
 
 class Episode(NamedTuple):
     """An episode to be played.
 
     Attributes:
-        game: Path of the game file, or ``generated:`` and the seed of a household.
+        game: Name of the game; of ALFWorld the path of its file, or ``generated:`` and the seed of a household.
         player: A behaviour, or the name of a model.
         seed: Seed of the episode.
+        environment: Gymnasium id.
     """
 
     game: str
     player: str
     seed: int
+    environment: str = ENVIRONMENT
 
     @property
     def key(self) -> tuple[str, str, int]:
         """What tells episodes apart, before they are played as after."""
-        return (game_key(self.game), self.player, self.seed)
+        return (game_key(self.game, self.environment), self.player, self.seed)
 
 
 class Record(NamedTuple):
@@ -69,13 +65,9 @@ class Record(NamedTuple):
         return (self.game, self.policy, self.seed)
 
 
-def game_key(game: str) -> str:
-    """Return what tells games apart: task and trial folder of a path or game id, or a household's seed."""
-    if game.startswith(GENERATED):
-        return game
-    parts = Path(game).parts
-    task, trial = parts[-3:-1] if parts[-1].endswith(".tw-pddl") else parts[-2:]
-    return f"{GENERATED}{trial[len('generated_') :]}" if trial.startswith("generated_") else f"{task}/{trial}"
+def game_key(game: str, environment: str = ENVIRONMENT) -> str:
+    """Return what tells the games of an environment apart, of a game's name as of its id in a record."""
+    return catalogue(environment).key(game) if environment in CATALOGUES else game
 
 
 def record_of(line: bytes) -> Record | None:
@@ -83,11 +75,17 @@ def record_of(line: bytes) -> Record | None:
     try:
         data = json.loads(line)
         origin = data["provenance"]
-        game = game_key(origin["environment"].partition(":")[2])
+        game = _played(origin["environment"])
         outcome, steps = data.get("outcome", "unknown"), len(data.get("transitions", ()))
         return Record(game, origin["policy"], origin.get("seed", 0), outcome, steps)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _played(origin: str) -> str:
+    """Return the key of the game that a record's provenance names: environment, colon, id of the game."""
+    environment, _, game = origin.removeprefix(f"{IMAGINED} ").partition(":")
+    return game_key(game, environment)
 
 
 class Recorder:
@@ -122,41 +120,27 @@ class Recorder:
                 self.writer.append(trajectory)
         except ExperienceError as error:
             raise WorkersFailed(str(error)) from error
-        key = game_key(trajectory.provenance.environment.partition(":")[2])
+        key = _played(trajectory.provenance.environment)
         return Record(key, episode.player, episode.seed, trajectory.outcome, len(trajectory.transitions))
 
     def _play(self, episode: Episode) -> Trajectory:
         split, max_steps = self.settings["split"], self.settings["max_steps"]
         if episode.player in BEHAVIOURS:
-            game = self._game(episode.game)
             others = self.settings["counterfactuals"]
             return play(
-                game,
+                episode.game,
                 episode.player,
                 seed=episode.seed,
                 split=split,
                 max_steps=max_steps,
                 counterfactuals=others,
+                environment=episode.environment,
             )
         with self._lock:
             if self.player is None:
                 self.player = ModelPlayer.from_settings(self.settings)
-        return self.player.play(self._game_file(episode.game), seed=episode.seed, split=split)
-
-    def _game(self, game: str) -> GameLike:
-        if not game.startswith(GENERATED):
-            return game
-        from dyna_training.environments.alfworld.generator import generate
-
-        return generate(int(game.removeprefix(GENERATED)))
-
-    def _game_file(self, game: str) -> Path:
-        """Return the file of a game; a household is written down, since a checkpoint can only name a file."""
-        if not game.startswith(GENERATED):
-            return Path(game)
-        from dyna_training.environments.alfworld.generator import write
-
-        return write(self.folder / "games", int(game.removeprefix(GENERATED)))
+        game = catalogue(episode.environment).option(episode.game, self.folder)
+        return self.player.play(game, seed=episode.seed, split=split)
 
 
 class ModelPlayer:
@@ -170,6 +154,7 @@ class ModelPlayer:
         system_prompt: What it is told first.
         memory: What it reads of its own earlier turns.
         imagined: The world model that its environment is made of, where it is no real one.
+        environment: Gymnasium id of the real one.
     """
 
     def __init__(
@@ -181,6 +166,7 @@ class ModelPlayer:
         system_prompt: str | None = None,
         memory: Memory = "thoughts",
         imagined: str | None = None,
+        environment: str = ENVIRONMENT,
     ) -> None:
         self.name = name
         self.model = model
@@ -189,6 +175,7 @@ class ModelPlayer:
         self.system_prompt = system_prompt
         self.memory: Memory = memory
         self.imagined = imagined
+        self.environment = environment
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> ModelPlayer:
@@ -202,7 +189,7 @@ class ModelPlayer:
         from dyna_nodes.local import LocalChatModel, LocalModelError
         from dyna_training.tools import environment_tools
 
-        name, max_steps = settings["policy"], settings["max_steps"]
+        name, max_steps, environment = settings["policy"], settings["max_steps"], settings["environment"]
         options = {k: settings[k] for k in ("temperature", "max_tokens") if settings[k] is not None}
         if name.startswith("local:"):
             options["device"] = settings["device"]
@@ -217,9 +204,9 @@ class ModelPlayer:
         if made is not None:
             [tool] = environment_tools(made)
         else:
-            [tool] = environment_tools(ENVIRONMENT, max_steps=max_steps, admissible_actions=False)
-        prompt = settings["system_prompt"] or default_prompt(name)
-        return cls(name, model, tool, max_steps, prompt, settings["memory"], imagined)
+            [tool] = environment_tools(environment, max_steps=max_steps, admissible_actions=False)
+        prompt = settings["system_prompt"] or default_prompt(name, environment)
+        return cls(name, model, tool, max_steps, prompt, settings["memory"], imagined, environment)
 
     def _agent(self, episode: str) -> DynaGraph:
         from dyna_graph.agent import create_dyna_agent
@@ -235,8 +222,13 @@ class ModelPlayer:
             max_steps=self.max_steps,
         )
 
-    def play(self, game: Path, *, seed: int, split: str) -> Trajectory:
+    def play(self, game: str | Path, *, seed: int, split: str) -> Trajectory:
         """Play one episode.
+
+        Args:
+            game: The game, as the environment's ``reset`` takes it in JSON.
+            seed: Seed of the episode.
+            split: Name of the split, for the record.
 
         Raises:
             GameFileError: The game file is missing or corrupt.
@@ -244,7 +236,7 @@ class ModelPlayer:
         from dyna_nodes.events import ObserveEvent
         from dyna_training.tools import task_message
 
-        env = AlfworldEnv(games=[game], max_steps=self.max_steps, admissible_actions=False)
+        env = catalogue(self.environment).open(game, max_steps=self.max_steps)
         observation, info = env.reset(seed=seed)
         id = episode_id(info["game_id"], self.name, seed)
         message = task_message(self.tool, seed=seed, options={"game": str(game)})
@@ -261,7 +253,7 @@ class ModelPlayer:
             id=id,
             task=observation,
             hidden_state=env.hidden_state(),
-            provenance=provenance(info["game_id"], self.name, seed, split),
+            provenance=provenance(info["game_id"], self.name, seed, split, self.environment),
         )
         if self.imagined is not None:
             return imagined_trajectory(trajectory, taken, world_model=self.imagined, max_steps=self.max_steps)
@@ -275,22 +267,29 @@ class ModelPlayer:
 def _maker(settings: Mapping[str, Any]) -> Callable[[], ForkableEnv]:
     """Return what makes environments out of the world model that a collection's settings name."""
     world_model = load_world_model(settings["imagined"], policy_base(settings["policy"]), settings["device"])
-    max_steps = settings["max_steps"]
-    return lambda: ImaginedEnv(
-        world_model, AlfworldEnv(max_steps=max_steps, admissible_actions=False), max_steps
-    )
+    environment, max_steps = settings["environment"], settings["max_steps"]
+
+    def make() -> ForkableEnv:
+        from dyna_training.tools import make_environment
+
+        real = make_environment(environment, max_steps=max_steps, admissible_actions=False)
+        return ImaginedEnv(world_model, real, max_steps)
+
+    return make
 
 
-def _labelled(env: AlfworldEnv, trajectory: str, taken: list[Transition]) -> list[Transition]:
+def _labelled(env: ForkableEnv, trajectory: str, taken: list[Transition]) -> list[Transition]:
     """Return executed steps with the return-to-go, found by playing them again beside an expert.
 
     Think tags around a reasoning model's thinking go; where its text repeats the form of an action, that is mended.
     """
     expert = env.expert()
+    if expert is None:
+        raise TaskError("this environment has no expert, so nothing can be labelled")
     steps = []
     for index, step in enumerate(taken):
         command = step.action.text
-        observation, reward, won, _, _ = env.step(command)
+        observation, reward, over, _, _ = env.step(command)
         if observation != step.observation:
             raise TaskError(
                 f"step {index} ({command!r}) cannot be repeated: {observation!r}, not {step.observation!r}"
@@ -304,18 +303,19 @@ def _labelled(env: AlfworldEnv, trajectory: str, taken: list[Transition]) -> lis
                 thought=thought_text(*split_thinking(step.thought)[:2]),
                 action=step.action,
                 observation=observation,
-                reward=reward,
-                done=won,
-                labels={"return_to_go": return_to_go(env, expert, solved=won)},
+                reward=float(reward),
+                done=over,
+                labels={"return_to_go": value_after(env, expert, float(reward), over=over)},
                 time=0.0,
             )
         )
     return steps
 
 
-def default_prompt(name: str) -> str:
+def default_prompt(name: str, environment: str = ENVIRONMENT) -> str:
     """Return the system prompt of a policy: a local adapter's is the one it was trained with."""
     from dyna_nodes.codec.policy import POLICY_PROMPT
-    from dyna_training.environments.alfworld.text import HELP
 
-    return POLICY_PROMPT if name.startswith("local:") and "+" in name else PROMPT + HELP
+    if name.startswith("local:") and "+" in name:
+        return POLICY_PROMPT
+    return catalogue(environment).prompt

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import random
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Counterfactual, Provenance, Trajectory, Transition, digest_of
 from dyna_training.behaviours import Behaviour, BehaviourName, Mixed, other_commands
-from dyna_training.environments.alfworld.env import AlfworldEnv, GameLike
-from dyna_training.environments.alfworld.experts import SearchingExpert
 from dyna_training.environments.base import Expert, ForkableEnv
+from dyna_training.environments.catalogue import ALFWORLD, catalogue
 from dyna_training.teachers.grounded import GroundedTeacher
 
-ENVIRONMENT: Final = "dyna/ALFWorld-v0"
+ENVIRONMENT: Final = ALFWORLD
+"""The environment of games that say no other."""
 LABEL_HORIZON: Final = 50
 """Steps that the expert gets to finish the task when a return-to-go is labelled."""
 
@@ -45,18 +45,25 @@ def return_to_go(env: ForkableEnv, expert: Expert, *, solved: bool) -> float:
     return 0.0
 
 
-def counterfactual(env: ForkableEnv, expert: SearchingExpert, command: str) -> Counterfactual:
+def counterfactual(env: ForkableEnv, expert: Expert, command: str) -> Counterfactual:
     """Try ``command`` in a fork of ``env`` and label where it led; ``expert`` has the history so far."""
     env, expert = env.fork(), expert.fork()
-    observation, reward, won, _, _ = env.step(command)
+    observation, reward, over, _, _ = env.step(command)
     expert.observe(command, observation)
     return Counterfactual(
         action=Action.command(command),
         observation=observation,
         reward=float(reward),
-        done=won,
-        labels={"return_to_go": return_to_go(env, expert, solved=won)},
+        done=over,
+        labels={"return_to_go": value_after(env, expert, float(reward), over=over)},
     )
+
+
+def value_after(env: ForkableEnv, expert: Expert, reward: float, *, over: bool) -> float:
+    """Label the state after a step: 0 where it lost the game, else see `return_to_go`."""
+    if over and reward <= 0:
+        return 0.0
+    return return_to_go(env, expert, solved=over)
 
 
 def player_of(name: BehaviourName, rng: random.Random, max_steps: int = 50) -> Behaviour:
@@ -73,47 +80,53 @@ def player_of(name: BehaviourName, rng: random.Random, max_steps: int = 50) -> B
 
 
 def play(
-    game: GameLike,
+    game: Any,
     behaviour: BehaviourName,
     *,
     seed: int,
     split: str = "",
     max_steps: int = 50,
     counterfactuals: int = 0,
+    environment: str = ENVIRONMENT,
 ) -> Trajectory:
     """Play one episode of a game.
 
     Args:
-        game: The game, or the path of its file.
+        game: The game, its name, or the path of its file; whatever the environment takes.
         behaviour: Who plays.
         seed: Seeds everything random in the episode.
         split: Name of the split, for the record.
         max_steps: Longest episode.
         counterfactuals: At most so many other commands are tried in forks before each step; they change
             nothing about the episode.
+        environment: Gymnasium id of the environment.
 
     Raises:
         GameFileError: The game file is missing or corrupt.
     """
-    env = AlfworldEnv(games=[game], max_steps=max_steps, admissible_actions=False)
+    env = catalogue(environment).open(game, max_steps=max_steps)
     observation, info = env.reset(seed=seed)
     rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour))
     expert = env.expert()
+    if expert is None:
+        raise ValueError(f"{environment} has no expert, so nothing can be labelled")
     player = player_of(behaviour, rng, max_steps)
     other_rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour, "forks"))
     trajectory = Trajectory(
         id=episode_id(info["game_id"], behaviour, seed),
         task=observation,
         hidden_state=env.hidden_state(),
-        provenance=provenance(info["game_id"], behaviour, seed, split),
+        provenance=provenance(info["game_id"], behaviour, seed, split, environment),
     )
     transitions: list[Transition] = []
-    won = False
+    over = won = False
     for index in range(player.max_steps):
         choice = player.choose(env, expert)
         others = other_commands(env, expert, other_rng, choice.command, counterfactuals)
         tried = tuple(counterfactual(env, expert, command) for command in others)
-        answer, reward, won, _, _ = env.step(choice.command)
+        answer, gained, over, _, _ = env.step(choice.command)
+        reward = float(gained)
+        won = over and reward > 0
         expert.observe(choice.command, answer)
         player.observe(choice.command, answer)
         transitions.append(
@@ -125,20 +138,19 @@ def play(
                 action=Action.command(choice.command),
                 observation=answer,
                 reward=reward,
-                done=won,
+                done=over,
                 labels={
-                    "return_to_go": return_to_go(env, expert, solved=won),
+                    "return_to_go": value_after(env, expert, reward, over=over),
                     "expert": float(choice.expert),
                 },
                 counterfactuals=tried,
                 time=0.0,
             )
         )
-        if won:
+        if over:
             break
-    return trajectory.model_copy(
-        update={"transitions": tuple(transitions), "outcome": "success" if won else "truncated"}
-    )
+    outcome = "success" if won else "failure" if over else "truncated"
+    return trajectory.model_copy(update={"transitions": tuple(transitions), "outcome": outcome})
 
 
 def episode_id(game_id: str, policy: str, seed: int) -> str:
@@ -151,12 +163,14 @@ def step_id(trajectory: str, index: int) -> str:
     return digest_of(trajectory, index)[:32]
 
 
-def provenance(game_id: str, policy: str, seed: int, split: str) -> Provenance:
+def provenance(
+    game_id: str, policy: str, seed: int, split: str, environment: str = ENVIRONMENT
+) -> Provenance:
     """Return where a collected episode comes from."""
     return Provenance(
         source="collect",
         policy=policy,
-        environment=f"{ENVIRONMENT}:{game_id}",
+        environment=f"{environment}:{game_id}",
         split=split,
         seed=seed,
         versions={"dyna-graph": _version()},

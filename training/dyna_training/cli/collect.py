@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,11 +23,14 @@ app = typer.Typer()
 @app.command()
 def collect(
     out: Annotated[Path, typer.Option(help="Folder of the collection; an interrupted one is continued.")],
+    environment: Annotated[
+        str, typer.Option(help="Id of the environment: dyna/ALFWorld-v0, dyna/TextWorld-v0.")
+    ] = "dyna/ALFWorld-v0",
     split: Annotated[
         str,
         typer.Option(
-            help="train, dev_seen, dev_unseen, valid_seen, valid_unseen (official games, in "
-            "$ALFWORLD_DATA), or generated."
+            help="ALFWorld: train, dev_seen, dev_unseen, valid_seen, valid_unseen (official games, in "
+            "$ALFWORLD_DATA), or generated. TextWorld: train, dev, test, larger, unseen_kind."
         ),
     ] = "train",
     games: Annotated[int, typer.Option(min=0, help="How many games; 0 is all of the split.")] = 0,
@@ -96,24 +99,28 @@ def collect(
       dyna collect --split train --games 400 --out data/train --workers 2
       dyna collect --split generated --games 200 --behaviours expert,noisy --out data/new
       dyna collect --split train --games 50 --policy local:smollm2+runs/policy/adapter --out data/own
+      dyna collect --environment dyna/TextWorld-v0 --split train --games 200 --out data/textworld
     """
     from dyna_graph.errors import DynaError
     from dyna_training.collect import CollectError, Collection, CollectSettings
     from dyna_training.collect import collect as run
-    from dyna_training.environments.base import GameFileError
+    from dyna_training.environments.base import GameFileError, PackageMissing
+    from dyna_training.environments.catalogue import CATALOGUES, catalogue
 
-    players = _behaviours(behaviours, mixture, policy)
+    there = catalogue(_known(environment, list(CATALOGUES), "environment", "--environment"))
+    players = _behaviours(behaviours, mixture, policy, list(there.behaviours))
     if counterfactuals and not players:
         raise _usage(
             "--counterfactuals are tried beside the steps of behaviours; add --mixture or --behaviours"
         )
     settings = CollectSettings(
-        split=_split(split),  # type: ignore[arg-type]  # pydantic checks it
+        environment=environment,
+        split=_known(split, list(there.splits), "split", "--split"),
         out=out,
         games=games,
         skip=skip,
-        task_type=_task_type(task_type, "--task-type"),
-        without_task_type=_task_type(without_task_type, "--without-task-type"),
+        task_type=_task_type(task_type, there.task_types, "--task-type"),
+        without_task_type=_task_type(without_task_type, there.task_types, "--without-task-type"),
         behaviours=players,  # type: ignore[arg-type]
         policy=_policy(policy),
         imagined=_imagined(imagined, policy, players),
@@ -133,8 +140,8 @@ def collect(
         try:
             manifest = run(settings, command=command(), on_progress=on_progress)
         except GameFileError as error:
-            raise DynaError(f"{error}\nWithout them: --split generated makes new households.") from error
-        except CollectError as error:
+            raise DynaError(f"{error}\n{there.instead}".rstrip()) from error
+        except (CollectError, PackageMissing) as error:
             raise DynaError(str(error)) from error
         except KeyboardInterrupt:
             recorded = len(Collection(settings).recorded)
@@ -147,29 +154,20 @@ def collect(
         raise typer.Exit(1)
 
 
-def _split(name: str) -> str:
-    from dyna_training.collect import split_names
-
-    return _known(name, split_names(), "split", "--split")
+def _task_type(name: str | None, names: Sequence[str], option: str) -> str | None:
+    return None if name is None else _known(name, list(names), "task type", option)
 
 
-def _task_type(name: str | None, option: str) -> str | None:
-    from dyna_training.environments.alfworld.game import TASK_TYPES
-
-    return None if name is None else _known(name, list(TASK_TYPES), "task type", option)
-
-
-def _behaviours(names: str | None, mixture: bool, policy: str | None) -> tuple[str, ...]:
+def _behaviours(names: str | None, mixture: bool, policy: str | None, there: list[str]) -> tuple[str, ...]:
     from dyna_training.behaviours import MIXTURE
-    from dyna_training.collect import behaviour_names
 
     if names is not None and mixture:
         raise _usage("--mixture is all behaviours in fixed shares; leave out --behaviours")
     if names is None:
         return () if policy is not None and not mixture else MIXTURE
     found = [name.strip() for name in names.split(",") if name.strip()]
-    known = {_known(name, behaviour_names(), "behaviour", "--behaviours") for name in found}
-    return tuple(name for name in behaviour_names() if name in known)
+    known = {_known(name, there, "behaviour", "--behaviours") for name in found}
+    return tuple(name for name in there if name in known)
 
 
 def _policy(name: str | None) -> str | None:

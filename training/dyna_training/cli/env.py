@@ -56,8 +56,12 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 @app.command()
 def play(
     environment: Annotated[str, typer.Argument(help="Id of the environment.")] = "dyna/ALFWorld-v0",
-    split: Annotated[str, typer.Option(help="A split of the official games, or generated.")] = "generated",
-    game: Annotated[Path | None, typer.Option(help="Play this game file instead.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A split of its games; of ALFWorld new households when left out.")
+    ] = None,
+    game: Annotated[
+        str | None, typer.Option(help="Play this game instead: a file, or a name as collections have it.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Which game; drawn when left out.")] = None,
 ) -> None:
     """Play a game in the terminal: ? lists what can be done, :hint asks the expert."""
@@ -96,8 +100,8 @@ def check(
     """
     from dyna_graph.errors import DynaError
     from dyna_training.environments.alfworld import equality
-    from dyna_training.environments.alfworld.game import GameFileError
     from dyna_training.environments.alfworld.splits import SPLITS
+    from dyna_training.environments.base import GameFileError
 
     for name in split or ():
         _known(name, list(SPLITS), "split")
@@ -147,37 +151,36 @@ def _names() -> list[str]:
 
 def _described(name: str) -> dict[str, Any]:
     from dyna_graph.plugins import ENVIRONMENTS, load_plugin
-    from dyna_training.environments.alfworld.env import AlfworldEnv
-    from dyna_training.environments.alfworld.game import GameFileError
-    from dyna_training.environments.alfworld.splits import SPLITS, games
+    from dyna_training.environments.base import GameFileError
+    from dyna_training.environments.catalogue import CATALOGUES, catalogue
 
     kind = load_plugin(ENVIRONMENTS, name)
     about = (kind.__doc__ or "").strip().partition("\n")[0]
     row: dict[str, Any] = {"name": name, "about": about, "splits": {}, "missing": ""}
-    if kind is not AlfworldEnv:
-        return row
-    row["splits"]["generated"] = "any number"
-    for split in SPLITS:
+    for split in reversed(catalogue(name).splits) if name in CATALOGUES else ():
         try:
-            row["splits"][split] = len(games(split))
+            row["splits"][split] = catalogue(name).size(split)
         except GameFileError as error:
             row["splits"][split], row["missing"] = None, str(error)
     return row
 
 
 def _env_for(
-    environment: str, split: str, game: Path | None, seed: int
+    environment: str, split: str | None, game: str | None, seed: int
 ) -> tuple[ForkableEnv, dict[str, Any]]:
     """Return an environment and the options of its reset."""
     from dyna_graph.errors import DynaError
     from dyna_training.environments.alfworld.env import AlfworldEnv
-    from dyna_training.environments.alfworld.game import GameFileError
     from dyna_training.environments.alfworld.generator import generate as make
-    from dyna_training.environments.alfworld.splits import SPLITS
+    from dyna_training.environments.base import GameFileError
+    from dyna_training.environments.catalogue import ALFWORLD, CATALOGUES, catalogue
     from dyna_training.tools import make_environment
 
     _known(environment, _names(), "environment")
-    _known(split, [*SPLITS, "generated"], "split")
+    there = catalogue(environment) if environment in CATALOGUES else None
+    split = split or ("generated" if environment == ALFWORLD else "train")
+    if there is not None:
+        _known(split, list(there.splits), "split")
     try:
         if game is not None:
             return make_environment(environment, games=[game], max_steps=1000), {}
@@ -185,18 +188,20 @@ def _env_for(
             return AlfworldEnv(games=[make(seed)], max_steps=1000), {}
         return make_environment(environment, split=split, max_steps=1000), {}
     except GameFileError as error:
-        raise DynaError(f"{error}\nWithout them: --split generated plays new households.") from error
+        raise DynaError(f"{error}\n{there.instead if there else ''}".rstrip()) from error
+    except ValueError as error:
+        raise DynaError(str(error)) from error
 
 
 def _play(env: ForkableEnv, episode: Any, console: Console) -> bool:
     """Let a person play until the task is done; returns whether it was."""
     from dyna_graph.errors import DynaError
-    from dyna_training.environments.alfworld.game import GameFileError
+    from dyna_training.environments.base import GameFileError, PackageMissing
     from dyna_training.sessions import Session
 
     try:
         states = [Session(env, episode)]
-    except GameFileError as error:
+    except (GameFileError, PackageMissing) as error:
         raise DynaError(str(error)) from error
     console.print(states[0].task, markup=False)
     keys = "\n".join(f"{key:6} {what}" for key, what in KEYS.items())

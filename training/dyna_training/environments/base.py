@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
 from typing import Protocol, Self
 
@@ -23,6 +24,10 @@ def text_space(max_length: int) -> spaces.Text:
 
 class GameFileError(ValueError):
     """A game is missing, truncated, no game at all, or cannot be made; the message says which and what to do."""
+
+
+class PackageMissing(RuntimeError):
+    """A package that an environment is made of is not installed; the message says how to install it."""
 
 
 class Decision(Protocol):
@@ -85,6 +90,25 @@ class ForkableEnv(gymnasium.Env[str, str]):
         Raises:
             RuntimeError: `reset` was never called.
         """
+
+    def inadmissible(self, rng: random.Random) -> str:
+        """Return a plausible command that would do nothing now: a verb with what does not go with it here.
+
+        Args:
+            rng: Where it is drawn from.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
+        commands = sorted(self.admissible())
+        parts = [command.partition(" ") for command in commands]
+        verbs = sorted({verb for verb, _, rest in parts if rest})
+        objects = sorted({rest for _, _, rest in parts if rest})
+        for _ in range(20 if objects else 0):
+            command = f"{rng.choice(verbs)} {rng.choice(objects)}"
+            if command not in commands:
+                return command
+        return "dance"
 
     def expert(self) -> Expert | None:
         """Return an expert that knows only what the first observation said; None where there is none.

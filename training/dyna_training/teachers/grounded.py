@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 
 from dyna_nodes.codec.thinking import OPTIONS, SO, InnerSimulation, sentences, simulation_line, simulation_of
 from dyna_nodes.nouns import digest_of
-from dyna_training.behaviours import Choice, TeacherName, clumsy_command
+from dyna_training.behaviours import Choice, TeacherName, clumsy_command, household_expert
 from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.refusals import refusal
 from dyna_training.environments.alfworld.task import kind
 from dyna_training.environments.alfworld.tracking import named_things
-from dyna_training.environments.base import ForkableEnv
+from dyna_training.environments.base import Expert, ForkableEnv
 from dyna_training.teachers import candidates, outcomes
 from dyna_training.teachers import detours as detour
 from dyna_training.teachers.checks import verification
@@ -74,8 +74,13 @@ class GroundedTeacher:
         self._imagined: InnerSimulation | None = None
         self._last: _Last | None = None
 
-    def choose(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
-        """Choose the next command and think it through."""
+    def choose(self, env: ForkableEnv, expert: Expert) -> Choice:
+        """Choose the next command and think it through.
+
+        Raises:
+            TypeError: This is no household.
+        """
+        expert = household_expert(expert)
         self._before, self._imagined = expert.world.fork(), None
         if self._rng.random() < self._noise:
             return Choice(self._mistake(env, expert))

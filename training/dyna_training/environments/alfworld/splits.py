@@ -18,7 +18,8 @@ import re
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from dyna_training.environments.alfworld.game import TASK_TYPES, Game, GameFileError
+from dyna_training.environments.alfworld.game import TASK_TYPES, Game
+from dyna_training.environments.base import GameFileError
 
 Split = Literal["train", "dev_seen", "dev_unseen", "valid_seen", "valid_unseen"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)

@@ -19,8 +19,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from dyna_training.environments.alfworld.game import Game, GameFileError, TaskType, load_game
+from dyna_training.environments.alfworld.game import Game, TaskType, load_game
 from dyna_training.environments.alfworld.splits import games
+from dyna_training.environments.base import GameFileError
 
 Histogram = dict[str, int]
 _FILE: Final = "household.json"

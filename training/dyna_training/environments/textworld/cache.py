@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from dyna_training.environments.base import GameFileError
+from dyna_training.environments.base import GameFileError, PackageMissing
 from dyna_training.environments.textworld.games import GameLike, GameSpec, is_file
 
 VARIABLE: Final = "DYNA_TEXTWORLD_GAMES"
@@ -23,7 +23,7 @@ REVISION: Final = 1
 """Version of how `making` makes games; whoever changes that raises it, and games are made anew."""
 
 
-class TextWorldMissing(RuntimeError):
+class TextWorldMissing(PackageMissing):
     """The package textworld is not installed; the message says how to install it."""
 
 

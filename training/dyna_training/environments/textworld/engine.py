@@ -96,7 +96,7 @@ class Interpreter:
 
 
 @functools.lru_cache(maxsize=OPEN_GAMES)
-def interpreter(file: Path) -> Interpreter:
+def open_game(file: Path) -> Interpreter:
     """Return the interpreter of a game file; the same one while it is open.
 
     Raises: See `Interpreter`.

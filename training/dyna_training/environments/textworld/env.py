@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 
 from dyna_training.environments.base import ForkableEnv, text_space
 from dyna_training.environments.textworld.cache import game_file
-from dyna_training.environments.textworld.engine import interpreter
+from dyna_training.environments.textworld.engine import open_game
 from dyna_training.environments.textworld.experts import CookingExpert, InstructedExpert, expert_of
 from dyna_training.environments.textworld.games import GameLike, GameSpec, is_file
 from dyna_training.environments.textworld.hidden import hidden_state
@@ -112,7 +112,7 @@ class TextWorldEnv(ForkableEnv):
                 )
             chosen = self._games[int(self.np_random.integers(len(self._games)))]
         chosen = _checked(chosen)
-        self._play = Play(interpreter(game_file(chosen).resolve()))
+        self._play = Play(open_game(game_file(chosen).resolve()))
         self._game_id = str(chosen)
         self._steps = 0
         return self._play.interpreter.opening.text, self._info(self._play)

@@ -82,7 +82,8 @@ def read(raw: str) -> Answer:
     scores = [value for name, value in _EXTRA.findall(text) if name == "score"]
     text = _EXTRA.sub("", text)
     said = [event.strip() for event in _EVENT.findall(text)]
-    events = tuple(e.partition(_SUCCEEDED)[0] for e in said if _SUCCEEDED in e)
+    # Those in brackets are parts of one that follows.
+    events = tuple(e.partition(_SUCCEEDED)[0] for e in said if _SUCCEEDED in e and not e.startswith("("))
     text = _RESTART.sub("", _EVENT.sub("", _BANNER.sub("", text)))
     lines = [line.rstrip() for line in text.split("\n")]
     lines = [line.strip() if line.strip().startswith("***") else line for line in lines]
@@ -99,9 +100,10 @@ def command(action: str) -> tuple[str, str]:
     """Return what to send for an action, and where there is nothing to send, what to answer instead.
 
     One action is one command about the world: several in a line, and those about the program, are not understood. The
-    interpreter reads Latin letters; others become question marks, which it does not understand either.
+    interpreter takes printable ASCII (a zero byte would have it wait for ever); other characters become question marks,
+    which it does not understand either.
     """
-    said = " ".join(action.split()).rstrip(".! ")
+    said = re.sub(r"[^ -~]", "?", " ".join(action.split())).rstrip(".! ")
     if len(said) > LONGEST:
         return "", TOO_LONG
     words = said.lower().split()
@@ -109,4 +111,4 @@ def command(action: str) -> tuple[str, str]:
     several = re.search(r"[.;\"\\]|\bthen\b", said) is not None
     if not words or several or first in _OUT_OF_WORLD or first.startswith("tw-"):
         return "", NOT_UNDERSTOOD
-    return said.encode("ascii", "replace").decode("ascii"), ""
+    return said, ""

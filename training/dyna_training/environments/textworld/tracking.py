@@ -7,14 +7,14 @@ longer than the command. Here the reported events are kept, and caught up with w
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.environments.textworld.engine import Interpreter, Machine
+from dyna_training.environments.textworld.engine import Interpreter, Machine, open_game
 from dyna_training.environments.textworld.text import Answer, command
 
-_IMPLICIT: Final = "taking the "
-"""Inform takes a thing by itself where a command needs it held; it reports that with a number in brackets."""
+_TAKING: Final = "taking the "
 
 
 class Play:
@@ -29,13 +29,24 @@ class Play:
         lost: Whether it is lost.
     """
 
-    __slots__ = ("_events", "_machine", "_progression", "_shared", "interpreter", "lost", "score", "won")
+    __slots__ = (
+        "_events",
+        "_followed",
+        "_machine",
+        "_progression",
+        "_shared",
+        "interpreter",
+        "lost",
+        "score",
+        "won",
+    )
 
     def __init__(self, interpreter: Interpreter) -> None:
         self.interpreter = interpreter
         self.score, self.won, self.lost = 0, False, False
         self._machine: Machine = interpreter.start
-        self._events: list[str] = []
+        self._events: list[str] = []  # all that was reported
+        self._followed = 0  # so many of them are in the progression
         self._progression = _opening(interpreter)
         self._shared = True
 
@@ -57,7 +68,7 @@ class Play:
         return answer.text
 
     def _take_in(self, answer: Answer) -> None:
-        self._events.extend(answer.events)
+        self._events += answer.events
         if answer.score is not None:
             self.score = answer.score
         self.won, self.lost = answer.won, answer.lost
@@ -66,32 +77,26 @@ class Play:
         """Return an independent play in the same state; it copies nothing but a list of events."""
         twin = Play.__new__(Play)
         twin.interpreter, twin.score, twin.won, twin.lost = self.interpreter, self.score, self.won, self.lost
-        twin._machine, twin._events = self._machine, list(self._events)
+        twin._machine, twin._events, twin._followed = self._machine, list(self._events), self._followed
         self._shared = twin._shared = True
         twin._progression = self._progression
         return twin
 
-    def __getstate__(self) -> dict[str, Any]:
-        kept = ("score", "won", "lost", "_machine", "_events", "_progression")
-        return {"file": self.interpreter.file, **{name: getattr(self, name) for name in kept}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        from dyna_training.environments.textworld.engine import interpreter
-
-        self.interpreter, self._shared = interpreter(state.pop("file")), True
-        for name, value in state.items():
-            setattr(self, name, value)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # TextWorld's facts keep their hashes, which are others in another process: there they are found out anew.
+        state = (self._machine, self.score, self.won, self.lost, self._events)
+        return _restored, (self.interpreter.file, *state)
 
     # ------------------------------------------------------------------ by TextWorld's logic
 
     @property
     def progression(self) -> Any:
         """TextWorld's ``GameProgression`` now: facts, possible actions, quests. Not to be changed."""
-        if self._events:
+        if self._followed < len(self._events):
             if self._shared:
                 self._progression, self._shared = _copy(self._progression), False
-            _follow(self._progression, self.interpreter.language, self._events)
-            self._events = []
+            _follow(self._progression, self.interpreter.language, self._events[self._followed :])
+            self._followed = len(self._events)
         return self._progression
 
     def facts(self) -> frozenset[Any]:
@@ -115,6 +120,12 @@ class Play:
         return self.interpreter.language.gen_commands_from_actions(actions) if actions else []
 
 
+def _restored(file: Path, machine: Machine, score: int, won: bool, lost: bool, events: list[str]) -> Play:
+    play = Play(open_game(file))
+    play._machine, play.score, play.won, play.lost, play._events = machine, score, won, lost, events
+    return play
+
+
 @functools.lru_cache(maxsize=64)
 def _opening(interpreter: Interpreter) -> Any:
     from textworld.generator.game import GameProgression
@@ -131,27 +142,26 @@ def _copy(progression: Any) -> Any:
     return twin
 
 
-def _follow(progression: Any, language: Any, events: Sequence[str]) -> None:
-    for index, event in enumerate(events):
-        if event.startswith("("):
-            action = _implicit(progression, language, event, events[index + 1 :])
-        else:
-            action = language.detect_action(event, progression.valid_actions)
+def _follow(progression: Any, language: Any, events: Iterable[str]) -> None:
+    for event in events:
+        action = language.detect_action(event, progression.valid_actions) or _taking(
+            progression, language, event
+        )
         if action is not None:
             progression.update(action)
 
 
-def _implicit(progression: Any, language: Any, event: str, later: Iterable[str]) -> Any:
-    """Return the action of a thing taken by the way; None where a later event is the same taking."""
-    said = event.partition(") ")[2]
-    if not said.startswith(_IMPLICIT):
+def _taking(progression: Any, language: Any, event: str) -> Any:
+    """Return the action of taking a thing from where it is; None where the event is no taking.
+
+    Of ``get knife`` Inform reports that the knife was taken, not from where, and TextWorld's own tracking loses
+    sight of it.
+    """
+    if not event.startswith(_TAKING):
         return None
-    thing = said.removeprefix(_IMPLICIT)
-    if any(e.startswith(f"removing the {thing} from ") for e in later):
-        return None
+    taken = f"take {event.removeprefix(_TAKING)} ".lower()
     actions = [a for a in progression.valid_actions if a.name.split("/")[0] == "take"]
     commands = language.gen_commands_from_actions(actions)
-    taking = f"take {thing}".lower()
     return next(
-        (a for a, c in zip(actions, commands, strict=True) if f"{c} ".lower().startswith(f"{taking} ")), None
+        (a for a, c in zip(actions, commands, strict=True) if f"{c} ".lower().startswith(taken)), None
     )

@@ -20,12 +20,13 @@ from dyna_graph.errors import DynaError
 from dyna_nodes.experience import TrajectoryWriter, iter_trajectory_file
 from dyna_nodes.nouns import Action, Trajectory, digest_of
 from dyna_training.behaviours import MIXTURE
+from dyna_training.environments.alfworld.catalogue import GENERATED
 from dyna_training.environments.alfworld.env import GameLike
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games
 from dyna_training.environments.base import ForkableEnv
 from dyna_training.evaluation.episodes import SEED, record
-from dyna_training.recording import GENERATED, game_key
+from dyna_training.recording import game_key
 from dyna_training.rollouts import ENVIRONMENT
 from dyna_training.tools import make_environment
 

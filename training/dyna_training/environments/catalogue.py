@@ -1,0 +1,112 @@
+"""What collecting needs to know of an environment besides its interface: which games there are, and their names.
+
+    catalogue("dyna/TextWorld-v0").draw("train", 4)
+
+An environment takes part in ``dyna collect`` and ``dyna env`` by a catalogue of its own in `CATALOGUES`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Protocol, cast
+
+from dyna_training.environments.base import ForkableEnv
+
+ALFWORLD: Final = "dyna/ALFWorld-v0"
+TEXTWORLD: Final = "dyna/TextWorld-v0"
+
+CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        ALFWORLD: "dyna_training.environments.alfworld.catalogue:Households",
+        TEXTWORLD: "dyna_training.environments.textworld.catalogue:TextWorldGames",
+    }
+)
+"""Gymnasium id to ``module:class`` of its catalogue."""
+
+
+class TooFewGames(ValueError):
+    """More games are asked for than there are; the message says how many."""
+
+
+class Catalogue(Protocol):
+    """The games of an environment.
+
+    Attributes:
+        environment: Gymnasium id.
+        splits: Names of the splits.
+        task_types: Types of tasks that games can be chosen by.
+        behaviours: Who can play, see `dyna_training.behaviours`.
+        prompt: What a model that was never trained here is told: the task, and the commands there are.
+        instead: What to do where a split's games are missing; empty where nothing is ever missing.
+    """
+
+    environment: str
+    splits: Sequence[str]
+    task_types: Sequence[str]
+    behaviours: Sequence[str]
+    prompt: str
+    instead: str
+
+    def draw(
+        self,
+        split: str,
+        number: int,
+        *,
+        skip: int = 0,
+        seed: int = 0,
+        wanted: Callable[[str], bool] = lambda task_type: True,
+    ) -> list[str]:
+        """Return the names of games; the same arguments draw the same ones.
+
+        Args:
+            split: Name of the split.
+            number: How many games; 0 is all of the split.
+            skip: How many to leave out first, so that two drawings share none.
+            seed: Seeds the order.
+            wanted: Which task types.
+
+        Raises:
+            GameFileError: The games of the split are not there.
+            TooFewGames: There are fewer.
+        """
+        ...
+
+    def size(self, split: str) -> int | str:
+        """Return how many games a split has, or in words why it has no number.
+
+        Raises:
+            GameFileError: They are not there.
+        """
+        ...
+
+    def key(self, game: str) -> str:
+        """Return what tells games apart, of a game's name as of its id in a record."""
+        ...
+
+    def open(self, game: Any, *, max_steps: int) -> ForkableEnv:
+        """Return an environment of one game, which lists no admissible actions."""
+        ...
+
+    def option(self, game: str, folder: Path) -> str:
+        """Return a game as a JSON value for ``reset(options={"game": …})``.
+
+        Args:
+            game: Name of the game.
+            folder: Where a file can be written if it takes one.
+        """
+        ...
+
+
+@functools.cache
+def catalogue(environment: str) -> Catalogue:
+    """Return the catalogue of an environment.
+
+    Raises:
+        KeyError: It has none.
+    """
+    module, _, name = CATALOGUES[environment].partition(":")
+    return cast(Catalogue, getattr(importlib.import_module(module), name)())
