@@ -8,9 +8,9 @@ import pytest
 
 from dyna_nodes.nouns import Action, Trajectory, Transition
 from dyna_training.behaviours import MIXTURE
-from dyna_training.environments.alfworld.game import GameFileError
 from dyna_training.environments.alfworld.near_miss import is_goal_command
 from dyna_training.environments.alfworld.task import Task
+from dyna_training.environments.base import GameFileError
 from dyna_training.evaluation import episodes
 
 FIRST = (
