@@ -196,3 +196,27 @@ def test_a_killed_study_takes_its_command_along_and_goes_on_where_it_was(tmp_pat
     ]
     assert len({json.loads(line)["id"] for line in lines}) == len(lines) == 150
     assert "Interrupted" in (tmp_path / "stages/a/teacher/log.txt").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_terminated_study_lets_its_command_finish_first(tmp_path: Path) -> None:
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        wait_for(process, lambda: recorded(tmp_path) >= 1)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        end(processes)
+    assert "KeyboardInterrupt" in output
+    said = json.loads(manifest(tmp_path, "a/teacher").read_text())
+    assert said["state"] == "begun"
+    assert said["seconds"] > 0
+    assert "Interrupted" in (tmp_path / "stages/a/teacher/log.txt").read_text()

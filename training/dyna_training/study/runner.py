@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -158,9 +159,9 @@ class Runner:
         Raises:
             StudyError: A wanted stage was made from something else, or another run is at it.
             OutOfTime: The deadline has come.
-            KeyboardInterrupt: Ctrl-C; everything is kept.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; everything is kept.
         """
-        with self._alone():
+        with self._alone(), _terminated_as_interrupted():
             known = self.known()
             self._refuse_changed({n: k for n, k in known.items() if n in wanted})
             for name, stage in self.stages.items():
@@ -279,6 +280,19 @@ class Runner:
         self.out.mkdir(parents=True, exist_ok=True)
         with _held(self.out / LOCK, wait=False):
             yield
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C, so that the running command keeps what it has before this process ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
