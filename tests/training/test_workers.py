@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from dyna_training import workers
 from dyna_training.workers import Report, TaskError, WorkersFailed, run_tasks
+from tests.training.processes import end, wait_for
 
 
 def prepare(number: int, folder: str) -> Callable[[str], str]:
@@ -135,3 +139,43 @@ def test_workers_finish_what_they_are_at_when_nobody_listens_any_more(tmp_path: 
     with pytest.raises(WorkersFailed, match="the disk is full"):
         list(run_tasks([["slow e", "stop f"]], prepare, (str(tmp_path),), width=2))
     assert Path(tmp_path, "e.done").exists()
+
+
+def prepare_impatient(_: int, folder: str) -> Callable[[str], None]:
+    """A worker in a task that takes for ever, which does not wait for it long."""
+    workers.GRACE = 0.2
+
+    def handle(task: str) -> None:
+        Path(folder, "pid").write_text(f"{os.getpid()}\n")
+        time.sleep(300)
+
+    return handle
+
+
+def test_workers_of_a_killed_parent_leave(tmp_path: Path) -> None:
+    script = (
+        "from dyna_training.workers import run_tasks\n"
+        "from tests.training.test_workers import prepare_impatient\n"
+        "if __name__ == '__main__':\n"
+        f"    list(run_tasks([['a', 'b']], prepare_impatient, ({str(tmp_path)!r},)))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], text=True, start_new_session=True)
+    try:
+        pid = tmp_path / "pid"
+        wait_for(parent, lambda: pid.exists() and pid.read_text().endswith("\n"))
+        parent.kill()
+        parent.wait()
+        gone = time.monotonic() + 20
+        while is_running(int(pid.read_text())):
+            assert time.monotonic() < gone, "the worker is still at work"
+            time.sleep(0.05)
+    finally:
+        end([parent])
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is alive; one that only waits to be reaped is not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

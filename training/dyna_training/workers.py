@@ -215,7 +215,7 @@ def serve(
     arguments: tuple[Any, ...],
     width: int,
 ) -> None:
-    """Handle tasks until None comes or the parent is gone; the body of a worker process."""
+    """Handle tasks until None comes or the parent is gone, and then leave within `GRACE`; a worker's body."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         handle = prepare(number, *arguments)
@@ -246,6 +246,11 @@ def serve(
             try:
                 asked = connection.recv()
             except (EOFError, ConnectionResetError):
+                # The parent was killed. Episodes of a model take minutes; nobody waits for them any more.
+                threads.shutdown(wait=False, cancel_futures=True)
+                leave = threading.Timer(GRACE, os._exit, (1,))
+                leave.daemon = True
+                leave.start()
                 return
             if asked is None:
                 return
