@@ -36,7 +36,11 @@ def distribution() -> dict[str, object]:
     """Return all that the teacher draws from; collections record it with its digest."""
     return {
         "detours": {"number": detour.NUMBER, "kinds": detour.KINDS},
-        "candidates": {"others": candidates.OTHERS, "impossible": candidates.IMPOSSIBLE},
+        "candidates": {
+            "others": candidates.OTHERS,
+            "impossible": candidates.IMPOSSIBLE,
+            "chosen first": candidates.CHOSEN_FIRST,
+        },
         "outcomes": {"hope": outcomes.HOPE, "listed": outcomes.LISTED},
         "noise": {"share": NOISE, "clumsy": CLUMSY},
     }
@@ -101,8 +105,7 @@ class GroundedTeacher:
     def _think(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
         decision, wanted, world = expert.decide(), wanted_kind(expert), expert.world
         others = candidates.other_candidates(expert, decision.action, wanted, self._rng)
-        options = [decision.action, *others]
-        self._rng.shuffle(options)
+        options = candidates.ordered(decision.action, others, self._rng)
         foreseen = {a: self._outcome(env, world, a, wanted) for a in options}
         chosen, why = decision.action, _reason(decision)
         if self._future and wanted and not world.find(wanted):
