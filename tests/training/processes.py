@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,3 +24,35 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], object]) ->
     while not condition():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
+
+
+def in_one_group(command: list[str], count: int, **environment: str) -> None:
+    """Run a command as several processes that train together, on the CPU; all of them must succeed.
+
+    Args:
+        command: The command of each process.
+        count: How many.
+        environment: More variables.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+    own = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    common = {**os.environ, **group, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
+    processes = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**common, **rank},
+        )
+        for rank in own
+    ]
+    try:
+        said = [process.communicate() for process in processes]
+        assert [process.returncode for process in processes] == [0] * count, said
+    finally:
+        end(processes)

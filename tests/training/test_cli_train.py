@@ -20,7 +20,6 @@ from dyna_nodes.experience import write_trajectory
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.recipes import RECIPES, settings_of
 from dyna_training.recipes.files import find_recipe, read_settings, shipped_recipes, show_settings
-from dyna_training.recipes.loss import losses
 from dyna_training.rollouts import play
 from tests.training.processes import end, wait_for
 
@@ -226,28 +225,3 @@ def test_what_is_printed_at_the_end(base: str, data: Path, tmp_path: Path) -> No
     code, _, stderr = dyna("train", *given, "--set", "max_tokens=64", "--out", str(tmp_path / "other"))
     assert code == 1
     assert "longer than max_tokens=64" in stderr
-
-
-@pytest.mark.slow
-def test_two_processes_train_what_one_trains(base: str, data: Path, tmp_path: Path) -> None:
-    """Twice the processes are half the accumulation, update by update."""
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "dyna_training.cli.train",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    two, one = tmp_path / "two", tmp_path / "one"
-    subprocess.run([*torchrun, *arguments(base, data, two)], env=environment, check=True)
-    code, _, _ = dyna("train", *arguments(base, data, one), "--set", "accumulate=2")
-    assert code == 0
-    assert json.loads((two / "metrics.json").read_text())["processes"] == 2
-    assert len(losses(one / "progress.jsonl")) == 3
-    for (_, value), (_, same) in zip(
-        losses(one / "progress.jsonl"), losses(two / "progress.jsonl"), strict=True
-    ):
-        assert value == pytest.approx(same, rel=1e-4)

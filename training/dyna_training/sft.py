@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional
 from transformers import Trainer
 
@@ -197,3 +198,21 @@ class SftTrainer(Trainer):  # type: ignore[misc]
             # The count is over all devices, and accelerate averages the gradients over them.
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: It cannot be written, for instance because the disk is full. The one before is whole.
+        """
+        try:
+            super()._save_checkpoint(model, trial)
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors have errors of their own
+            raise OSError(
+                f"update {self.state.global_step}: no checkpoint could be written to {self.args.output_dir}: "
+                f"{error}; make room there and start the same command again, it goes on from the checkpoint before"
+            ) from error

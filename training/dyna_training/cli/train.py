@@ -37,6 +37,8 @@ def _train() -> None:
     On several GPUs or machines, the same command under accelerate:
 
       accelerate launch -m dyna_training.cli.train world-model --data data/train --out runs/wm
+
+    Configurations for that, also for models in parts: dyna train launcher
     """
 
 
@@ -89,6 +91,24 @@ def ddt(
     dyna train ddt --config ddt-critique --set adapter=runs/dit/adapter --data data/own-critique
     """
     _run("ddt", config, data, out, set_, show, json_)
+
+
+@app.command()
+def launcher(
+    name: Annotated[str | None, typer.Argument(help="Name of the configuration; none lists them.")] = None,
+) -> None:
+    """Print where a shipped configuration for `accelerate launch` lies.
+
+    dyna train launcher fsdp
+    accelerate launch --config_file FILE --num_processes 4 -m dyna_training.cli.train policy --out runs/policy
+    """
+    from dyna_training.accelerate import find_launcher, launchers
+
+    if name is not None:
+        typer.echo(find_launcher(name))
+        return
+    for each, file in launchers().items():
+        typer.echo(f"{each}  ({file})")
 
 
 @app.command("list")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainingArguments
 
 from dyna_nodes.codec import Example
@@ -26,6 +27,7 @@ from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.loss import plot_loss
 from dyna_training.recipes.settings import SftSettings
 from dyna_training.sft import ExampleDataset, SftTrainer, pack, repeated
+from dyna_training.whole import write_whole
 
 ROW_MULTIPLE = 64
 """On a CPU rows are padded to a multiple of so many tokens, see `pack`."""
@@ -195,8 +197,9 @@ def fit(
         "processes": trainer.accelerator.num_processes,
         "versions": {name: version(name) for name in PACKAGES},
     }
+    folder = save_weights(trainer, settings)
     if trainer.is_world_process_zero():
-        save(settings, base, model, metrics, configuration)
+        explain(folder, settings, base, metrics, configuration)
     return metrics
 
 
@@ -238,7 +241,7 @@ def begin(out: Path, configuration: dict[str, Any]) -> dict[str, Any] | None:
             metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
             return metrics
     out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(configuration, indent=1) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(configuration, indent=1) + "\n")  # other processes of the run read it, too
     return None
 
 
@@ -247,29 +250,47 @@ def last_checkpoint(out: Path) -> str | None:
     folder = out / "checkpoints"
     if not folder.is_dir():
         return None
-    # The trainer's state is written last: a checkpoint without it belongs to a run that was killed.
-    whole = [f.parent for f in folder.glob("checkpoint-*/trainer_state.json")]
+    # The trainer's state is written last: where it is missing or cut off, the run was killed or the disk was full.
+    whole = [f.parent for f in folder.glob("checkpoint-*/trainer_state.json") if _is_json(f)]
     return str(max(whole, key=lambda f: int(f.name.rpartition("-")[2]))) if whole else None
 
 
-def save(
-    settings: SftSettings, base: Base, model: Any, metrics: dict[str, Any], configuration: dict[str, Any]
-) -> None:
-    """Write the adapter in bfloat16 (half the size, same greedy output), its card and the metrics."""
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def save_weights(trainer: SftTrainer, settings: SftSettings) -> Path:
+    """Write what was trained, adapters in bfloat16 (half the size, same greedy output), and return the folder."""
     folder = settings.out / ("adapter" if settings.method == "lora" else "model")
-    if settings.method == "lora":
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(torch.bfloat16)
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        trainer.save_model(str(folder))  # every process has a part of it
+        (folder / "training_args.bin").unlink(missing_ok=True)
+    elif trainer.is_world_process_zero():
         # Asked to decide for itself, peft looks the base model up on the hub.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
+        more = {"save_embedding_layers": False} if settings.method == "lora" else {}
+        trainer.model.save_pretrained(str(folder), **more)
+    if trainer.is_world_process_zero() and settings.method == "lora":
+        file = folder / "adapter_model.safetensors"
+        halved = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}
+        save_file(halved, file, metadata={"format": "pt"})
+    return folder
+
+
+def explain(
+    folder: Path, settings: SftSettings, base: Base, metrics: dict[str, Any], configuration: dict[str, Any]
+) -> None:
+    """Write what goes with the weights: whose they are, their card, the course of the loss; last, the metrics."""
+    if settings.method == "lora":
         write_fingerprint(folder, base)
     else:
-        model.save_pretrained(str(folder))
         base.tokenizer.save_pretrained(str(folder))
     plot_loss(settings.out / "progress.jsonl", settings.out / "loss.png")
-    (settings.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(metrics, configuration), encoding="utf-8")
+    write_whole(folder / "README.md", card(metrics, configuration))
+    write_whole(settings.out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
 
 def card(metrics: dict[str, Any], configuration: dict[str, Any]) -> str:

@@ -33,18 +33,25 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
         base.model.set_attn_implementation(attention.register())
     if settings.method == "full":
         return base, base.model.train().requires_grad_(True)
+    # ZeRO-3 gathers weights of one precision only, and keeps float32 copies in the optimiser itself.
+    one_precision = parse_flag_from_env("ACCELERATE_USE_DEEPSPEED")
     if settings.adapter is not None:
         adapter = find_adapter(str(settings.adapter))
         _refuse_other_base(adapter, base)
         try:
-            model = PeftModel.from_pretrained(base.model, str(adapter), is_trainable=True)
+            model = PeftModel.from_pretrained(
+                base.model,
+                str(adapter),
+                is_trainable=True,
+                autocast_adapter_dtype=not one_precision,
+            )
         except RuntimeError as error:  # an adapter from elsewhere carries no fingerprint, but its shapes tell
             raise ValueError(f"the adapter in {adapter} does not fit {base.name}: {error}") from error
     else:
-        model = get_peft_model(base.model, lora_config(settings))
+        model = get_peft_model(base.model, lora_config(settings), autocast_adapter_dtype=not one_precision)
     # FSDP and ZeRO gather the weights of a layer when that layer is called; the lean ones do not call theirs.
-    sharded = any(map(parse_flag_from_env, ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")))
-    if not torch.cuda.is_available() and not sharded:
+    in_parts = one_precision or parse_flag_from_env("ACCELERATE_USE_FSDP")
+    if not torch.cuda.is_available() and not in_parts:
         make_lean(model)
     return base, model
 
