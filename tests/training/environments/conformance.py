@@ -274,7 +274,7 @@ def goes_on_to_win(env: ForkableEnv, expert: Any) -> bool:
         observation, reward, terminated, truncated, _ = env.step(decision.action)
         expert.observe(decision.action, observation)
         if terminated or truncated:
-            return bool(terminated and reward > 0)
+            return bool(terminated and float(reward) > 0)
     return False
 
 

@@ -31,7 +31,8 @@ class TextWorldEnv(ForkableEnv):
     `info` always has ``task``, ``task_type``, ``game_id``, ``score``, ``max_score``, ``won``, ``lost`` and, unless
     switched off, ``admissible_actions``.
 
-    `fork` is a clone that costs microseconds; environments can be pickled too, and go on in another process.
+    `fork` is a clone that takes about a tenth of a millisecond; environments can be pickled, too, and go on in another
+    process.
 
     Example:
         >>> env = gymnasium.make("dyna/TextWorld-v0", games=["coin_collector/level=5/17"])  # doctest: +SKIP

@@ -11,10 +11,44 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.environments.textworld.engine import Interpreter, Machine, open_game
+from dyna_training.environments.textworld.engine import OPEN_GAMES, Interpreter, Machine, open_game
 from dyna_training.environments.textworld.text import Answer, command
 
 _TAKING: Final = "taking the "
+
+
+class Tracker:
+    """TextWorld's ``GameProgression`` of a play, as far as it was asked for.
+
+    Args:
+        interpreter: The game's.
+        quests: Whether quests are followed, too; only plans need that, and it takes time.
+    """
+
+    __slots__ = ("_followed", "_language", "_progression", "_shared")
+
+    def __init__(self, interpreter: Interpreter, *, quests: bool) -> None:
+        self._progression = _opening(interpreter, quests)
+        self._language = interpreter.language
+        self._followed = 0
+        self._shared = True
+
+    def after(self, events: list[str]) -> Any:
+        """Return the progression after all that was reported; it is not to be changed."""
+        if self._followed < len(events):
+            if self._shared:
+                self._progression, self._shared = _copy(self._progression), False
+            _follow(self._progression, self._language, events[self._followed :])
+            self._followed = len(events)
+        return self._progression
+
+    def fork(self) -> Tracker:
+        """Return an independent copy; what it shares is copied when one of the two goes on."""
+        twin = Tracker.__new__(Tracker)
+        self._shared = twin._shared = True
+        twin._progression, twin._language = self._progression, self._language
+        twin._followed = self._followed
+        return twin
 
 
 class Play:
@@ -29,26 +63,15 @@ class Play:
         lost: Whether it is lost.
     """
 
-    __slots__ = (
-        "_events",
-        "_followed",
-        "_machine",
-        "_progression",
-        "_shared",
-        "interpreter",
-        "lost",
-        "score",
-        "won",
-    )
+    __slots__ = ("_events", "_facts", "_machine", "_quests", "interpreter", "lost", "score", "won")
 
     def __init__(self, interpreter: Interpreter) -> None:
         self.interpreter = interpreter
         self.score, self.won, self.lost = 0, False, False
         self._machine: Machine = interpreter.start
         self._events: list[str] = []  # all that was reported
-        self._followed = 0  # so many of them are in the progression
-        self._progression = _opening(interpreter)
-        self._shared = True
+        self._facts = Tracker(interpreter, quests=False)
+        self._quests = Tracker(interpreter, quests=True)
 
     @property
     def over(self) -> bool:
@@ -77,9 +100,8 @@ class Play:
         """Return an independent play in the same state; it copies nothing but a list of events."""
         twin = Play.__new__(Play)
         twin.interpreter, twin.score, twin.won, twin.lost = self.interpreter, self.score, self.won, self.lost
-        twin._machine, twin._events, twin._followed = self._machine, list(self._events), self._followed
-        self._shared = twin._shared = True
-        twin._progression = self._progression
+        twin._machine, twin._events = self._machine, list(self._events)
+        twin._facts, twin._quests = self._facts.fork(), self._quests.fork()
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -89,26 +111,16 @@ class Play:
 
     # ------------------------------------------------------------------ by TextWorld's logic
 
-    @property
-    def progression(self) -> Any:
-        """TextWorld's ``GameProgression`` now: facts, possible actions, quests. Not to be changed."""
-        if self._followed < len(self._events):
-            if self._shared:
-                self._progression, self._shared = _copy(self._progression), False
-            _follow(self._progression, self.interpreter.language, self._events[self._followed :])
-            self._followed = len(self._events)
-        return self._progression
-
     def facts(self) -> frozenset[Any]:
         """Return the facts that hold: ``textworld.logic.Proposition``, with ids for names."""
-        return frozenset(self.progression.state.facts)
+        return frozenset(self._facts.after(self._events).state.facts)
 
     def admissible(self) -> list[str]:
         """Return the commands that do something now, sorted; none after the end."""
         if self.over:
             return []
-        language = self.interpreter.language
-        return sorted(set(language.gen_commands_from_actions(self.progression.valid_actions)))
+        actions = self._facts.after(self._events).valid_actions
+        return sorted(set(self.interpreter.language.gen_commands_from_actions(actions)))
 
     def plan(self) -> list[str]:
         """Return commands that win the game from here, by TextWorld's own account of its quests.
@@ -116,7 +128,7 @@ class Play:
         It knows everything. Empty where it knows none: in a lost game, and in cooking games with a limit to what can
         be carried.
         """
-        actions = None if self.over else self.progression.winning_policy
+        actions = None if self.over else self._quests.after(self._events).winning_policy
         return self.interpreter.language.gen_commands_from_actions(actions) if actions else []
 
 
@@ -126,11 +138,11 @@ def _restored(file: Path, machine: Machine, score: int, won: bool, lost: bool, e
     return play
 
 
-@functools.lru_cache(maxsize=64)
-def _opening(interpreter: Interpreter) -> Any:
+@functools.lru_cache(maxsize=2 * OPEN_GAMES)
+def _opening(interpreter: Interpreter, quests: bool) -> Any:
     from textworld.generator.game import GameProgression
 
-    return GameProgression(interpreter.game)
+    return GameProgression(interpreter.game, track_quests=quests)
 
 
 def _copy(progression: Any) -> Any:
