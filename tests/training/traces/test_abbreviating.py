@@ -260,6 +260,10 @@ def test_commands(data: Path, tmp_path: Path) -> None:
     assert code == 0, err
     assert text.count("My uncle liked boats.") == 2
     assert text.count("> row east") == 2
+    code, text, _ = dyna("traces", "show", short, "--before", str(data), "-n", "2", "--markdown")
+    assert code == 0
+    assert text.count("## ") == 2
+    assert text.count("\n`> ") == 2
     code, _, err = dyna("traces", "show", str(data), "--before", str(data))
     assert code == 1
     assert "no turn" in err

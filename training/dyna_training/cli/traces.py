@@ -169,6 +169,7 @@ def show(
     n: Annotated[int, typer.Option("-n", min=1, help="How many turns.")] = 20,
     seed: Annotated[int, typer.Option(help="Which turns are drawn.")] = 0,
     lines: Annotated[int, typer.Option(min=0, help="Most lines of each text; 0 shows all.")] = LINES,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, with every line.")] = False,
 ) -> None:
     """Print turns before and after shortening side by side, from your own disk.
 
@@ -178,12 +179,15 @@ def show(
 
     from dyna_graph.errors import DynaError
     from dyna_training.traces.importing import TracesError
-    from dyna_training.traces.pairs import drawn_pairs
+    from dyna_training.traces.pairs import drawn_pairs, markdown_of
 
     try:
         pairs = drawn_pairs(folder, before, n, seed)
     except TracesError as error:
         raise DynaError(str(error)) from error
+    if markdown:
+        typer.echo(markdown_of(pairs))
+        return
     console = Console(highlight=False)
     for number, pair in enumerate(pairs, start=1):
         console.rule(f"{number}/{len(pairs)}  {pair.group}, step {pair.step}", characters="─")

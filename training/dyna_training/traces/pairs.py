@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from dyna_training.data import read_trajectories
 from dyna_training.traces.importing import TracesError
+
+_PLAIN: Final = {ord(sign): f"&#{ord(sign)};" for sign in "&<>\\`*_[]|#~"}
+"""What Markdown would take for more than itself."""
 
 
 class Pair(NamedTuple):
@@ -62,3 +66,22 @@ def drawn_pairs(after: Path, before: Path, n: int, seed: int) -> list[Pair]:
         raise TracesError(f"no turn of {before} was shortened in {after}; was it made from that folder?")
     chosen = random.Random(seed).sample(range(len(pairs)), min(n, len(pairs)))
     return [pairs[i] for i in sorted(chosen)]
+
+
+def markdown_of(pairs: Sequence[Pair]) -> str:
+    """Return turns side by side as Markdown, whole."""
+    parts = []
+    for number, pair in enumerate(pairs, start=1):
+        before, after = len(pair.before.split()), len(pair.after.split())
+        parts.append(
+            f"## {number}. {_cell(pair.group)}, step {pair.step}\n\n"
+            f"| before: {before} words | after: {after} words |\n|---|---|\n"
+            f"| {_cell(pair.before)} | {_cell(pair.after)} |\n\n"
+            f"`> {pair.action}`\n"
+        )
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    """Return a text as one line of a table that shows every character as it is."""
+    return "<br>".join(text.translate(_PLAIN).strip().splitlines())
