@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dyna_graph.errors import ConfigError
+from dyna_training.environments.alfworld.generator import write as write_household
 from dyna_training.study.arms import build
 from dyna_training.study.settings import ARMS, StudySettings, read_study, shipped_studies
 
@@ -84,6 +85,44 @@ def test_games_that_are_trained_on_cannot_be_evaluated(tmp_path: Path) -> None:
     text = MINIMAL.replace("train: generated", "train: train").replace("split: generated", "split: train")
     with pytest.raises(ConfigError, match="these games are trained on"):
         read_study(write(tmp_path, text))
+
+
+def test_a_shipped_adapter_knows_the_held_out_task_type(tmp_path: Path) -> None:
+    text = MINIMAL.replace(
+        "    train: generated", "    held_out_task_type: pick_two_obj_and_place\n    train: generated"
+    )
+    read_study(write(tmp_path, text))
+    with pytest.raises(ConfigError, match="alfworld-policy was trained on this task type"):
+        read_study(write(tmp_path, "start: alfworld-policy\n" + text))
+    read_study(write(tmp_path, "start: alfworld-policy\n" + MINIMAL))
+
+
+def test_no_seed_trains_on_rollouts_in_games_that_were_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dyna_training.collect import CollectSettings, plan
+
+    games = tmp_path / "json_2.1.1" / "train"
+    for seed in range(40):
+        write_household(games, seed, "pick_and_place_simple")
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    settings = of(arms=["vanilla-dyna"], seeds=[0, 1, 2]).model_dump(mode="json")
+    settings["environments"]["home"] |= {
+        "train": "train",
+        "teacher": {"games": 10},
+        "rollouts": {"games": 5, "skip": 10},
+        "imagined": {"games": 5, "skip": 15},
+    }
+    played: dict[str, set[str]] = {}
+    for stage in build(StudySettings.model_validate(settings)).values():
+        command = stage.commands[0]
+        if stage.kind in ("teacher", "rollouts", "imagined"):
+            said = {key: int(command[command.index(f"--{key}") + 1]) for key in ("games", "skip", "seed")}
+            chosen = plan(CollectSettings(split="train", out=tmp_path, behaviours=("expert",), **said))
+            played[stage.name] = {episode.game for episode in chosen}
+    assert len(played) == 7
+    taught = played.pop("home/teacher")
+    assert not any(taught & games for games in played.values())
 
 
 def test_a_study_that_is_not_there_is_told_from_the_shipped_ones() -> None:

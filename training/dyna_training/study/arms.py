@@ -3,8 +3,8 @@
     teacher ─► abbreviated ─► imitation/ARM ─► rollouts ─► annotated/ARM ─► stage1/ARM ─► stage2/ARM ─► evaluate/ARM/SET
 
 Dyna-Think (arXiv 2506.00320, sections 3 and 4). Stages are named ``ENVIRONMENT/KIND/…/seedN``. The teacher's games,
-the shortened thinking and the choice of evaluated games are the same for all seeds; a seed is a training seed, and
-that of the policy's own rollouts.
+the shortened thinking and the choice of all games are the same for all seeds, so that no game of the rollouts is one
+of the teacher's unless the settings say so; a seed is a training seed, and what a policy plays is its own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Part:
         teacher = self.part.teacher
         name = self._name("teacher")
         games = Rollouts(games=teacher.games, repeats=teacher.repeats, skip=teacher.skip)
-        words = self._training_games(games, name, seed=self.settings.seeds[0])
+        words = self._training_games(games, name)
         return Stage(name, ((*words, *self._teaches(teacher.behaviours, teacher.max_steps)),))
 
     def abbreviated(self) -> Stage:
@@ -111,7 +111,7 @@ class Part:
         # The first rollouts are those of the DIT policy, and the same for all arms.
         shared = self._name("rollouts", *self._round(1), "dit", f"seed{seed}")
         name = shared if round_ == 1 else self._name("rollouts", *self._round(round_), arm, f"seed{seed}")
-        words = self._training_games(self.part.rollouts, name, seed)
+        words = self._training_games(self.part.rollouts, name)
         rollouts = Stage(name, ((*words, *self._plays(newest)),), (newest,))
         if arm in OBJECTIVES:
             return [rollouts, *self.ddt(arm, seed, round_, rollouts, newest)]
@@ -160,7 +160,7 @@ class Part:
         learned = Stage(
             model, ((*words, "--data", _data(rollouts.name)),), (rollouts.name,), product="run/adapter"
         )
-        words = self._training_games(self.part.imagined, imagined, seed)
+        words = self._training_games(self.part.imagined, imagined)
         inside = ("--imagined", _adapter(model))
         played = Stage(imagined, ((*words, *inside, *self._plays(newest)),), (model, newest))
         extra = ("--set", "imagined=true")
@@ -247,7 +247,9 @@ class Part:
     def _round(self, number: int) -> Words:
         return (f"round{number}",) if self.settings.rounds > 1 else ()
 
-    def _training_games(self, games: Rollouts, name: str, seed: int) -> Words:
+    def _training_games(self, games: Rollouts, name: str) -> Words:
+        # A seed shuffles the games before some are skipped: with another one, those would be others.
+        seed = self.settings.seeds[0]
         words = self._games(self.part.train, games.games, games.skip, seed, "trained", name)
         return (*words, "--repeats", str(games.repeats))
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dyna_graph.config.problems import explain
 from dyna_graph.config.source import Source, read_source
 from dyna_graph.errors import ConfigError, Problem, suggestion
+from dyna_graph.models import shipped_adapters
 from dyna_training.collect import behaviour_names
 from dyna_training.recipes import settings_of
 
@@ -132,7 +133,8 @@ class StudySettings(Section):
     base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
     start: str | None = Field(
         None,
-        description="Adapter that the imitating arms go on from: a folder, or a shipped one; none: a fresh one.",
+        description="Adapter that the imitating arms go on from: a folder, or a shipped one; none: a fresh one. With a "
+        "held-out task type, one that never saw it; the shipped ones have seen all.",
     )
     arms: tuple[Arm, ...] = Field(ARMS, min_length=1, description="The rows of the table.")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Training seeds.")
@@ -236,7 +238,11 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
     if "rft-matched" in arms and settings.matched_to not in OBJECTIVES:
         message = f"rft-matched gets the gradient tokens of a DDT arm; {', '.join(OBJECTIVES)}"
         yield problem(message, "matched_to")
+    shipped = settings.start is not None and settings.start in shipped_adapters()
     for name, part in settings.environments.items():
+        if shipped and part.held_out_task_type is not None and part.environment == ALFWORLD:
+            message = f"the shipped adapter {settings.start} was trained on this task type; begin with a fresh adapter"
+            yield problem(message, "environments", name, "held_out_task_type")
         teacher = part.teacher
         for key, names in (("behaviours", teacher.behaviours), ("judged", (teacher.judged,))):
             for behaviour in names:
