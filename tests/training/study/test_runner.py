@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -136,6 +138,27 @@ def test_a_stage_that_cannot_go_on_begins_anew(tmp_path: Path) -> None:
     _, known = run(tmp_path, stages)
     assert known["a/whole"].state == "finished"
     assert "half a line" not in half.read_text()
+
+
+def test_nothing_is_cleared_away_under_a_command_that_still_writes(tmp_path: Path) -> None:
+    stages = in_order([collected("a/whole")._replace(resumes=False)])
+    half = tmp_path / "stages/a/whole/data/worker-0.jsonl"
+    half.parent.mkdir(parents=True)
+    half.write_text("")
+    there: list[bool] = []
+    with (tmp_path / "stages/a/whole/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def leave() -> None:
+            there.append(half.exists())
+            lock.close()
+
+        timer = threading.Timer(1.0, leave)
+        timer.start()
+        _, known = run(tmp_path, stages)
+        timer.join()
+    assert there == [True]
+    assert known["a/whole"].state == "finished"
 
 
 def test_only_what_is_wanted_is_run(tmp_path: Path) -> None:

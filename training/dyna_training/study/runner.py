@@ -201,8 +201,10 @@ class Runner:
 
         source = made_from(stage, {n: self._content(n) for n in stage.needs})
         commands = [resolve(command, self.out, self.stages) for command in stage.commands]
+        folder.path.mkdir(parents=True, exist_ok=True)
         if not stage.resumes and folder.product.exists():
-            shutil.rmtree(folder.product)
+            with _held(folder.path / ".lock", wait=True):  # a killed run's command may still be writing there
+                shutil.rmtree(folder.product)
         folder.write(**{"from": source}, state="begun", seconds=before, versions=_versions(), why="")
         self.on_event(Event(stage.name, "started", before))
         lost: dict[str, int] = {}
