@@ -23,6 +23,7 @@ import re
 from typing import Final, Literal, NamedTuple
 
 from dyna_nodes.codec.actions import parse_action
+from dyna_nodes.codec.world_model import SUCCESS
 
 PartKind = Literal["verification", "candidates", "simulation", "critique", "decision", "remark"]
 
@@ -81,13 +82,15 @@ class InnerSimulation(NamedTuple):
 
     @property
     def certain(self) -> str:
-        """The outcome without its hypotheses."""
-        return " ".join(s for s in sentences(self.outcome) if not s.startswith(MAYBE))
+        """The outcome without its hypotheses, and without the mark of success, which is no observation."""
+        said = sentences(self.outcome.removesuffix(SUCCESS.strip()))
+        return " ".join(s for s in said if not s.startswith(MAYBE))
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
         """What the outcome says may be seen, such as ``a mug``."""
-        found = (s for s in sentences(self.outcome) if s.startswith(MAYBE))
+        said = sentences(self.outcome.removesuffix(SUCCESS.strip()))
+        found = (s for s in said if s.startswith(MAYBE))
         return tuple(s.removeprefix(MAYBE).rstrip(".!? ") for s in found)
 
 

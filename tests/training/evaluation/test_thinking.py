@@ -94,6 +94,12 @@ def test_hypotheses_count_as_claims_in_the_strict_reading_alone() -> None:
         "Maybe I see an egg.": (False, None, False),
         "You arrive at fridge 1. The fridge 1 is closed.": (False, False, False),
         FACING: (True, True, True),
+        f"{FACING} [SUCCESS]": (
+            True,
+            True,
+            True,
+        ),  # a mark, as in an answer about the next state, is not observed
+        "Maybe I see a mug. [SUCCESS]": (True, None, False),
         "Maybe I see .": (False, None, False),
     }
     for outcome, (correct, certain, exact) in said.items():

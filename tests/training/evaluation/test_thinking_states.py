@@ -251,6 +251,14 @@ def test_what_was_answered_is_not_asked_again_even_after_a_crash(
     assert len(count) == before + 5
 
 
+def test_an_answer_is_kept_whatever_characters_it_has(tmp_path: Path) -> None:
+    thought = "one\u2028two\x85three\x0cfour"
+    LineCache(tmp_path / "responses.jsonl").put("key", {"thought": thought})
+    again = LineCache(tmp_path / "responses.jsonl")
+    assert again.get("key") == {"thought": thought}
+    assert again.unreadable == 0
+
+
 def test_the_difference_of_two_policies_is_paired_by_state(episodes: list[Trajectory]) -> None:
     from dyna_training.evaluation.thinking.run import Measured
 

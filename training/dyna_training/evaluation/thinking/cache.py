@@ -26,7 +26,7 @@ class LineCache:
         if path is None or not path.is_file():
             return
         text = path.read_text(encoding="utf-8", errors="replace")
-        for line in text.splitlines():
+        for line in filter(None, text.split("\n")):  # a value may hold what else ends lines, such as U+2028
             try:
                 record = json.loads(line)
                 self._known[record["key"]] = record["value"]
