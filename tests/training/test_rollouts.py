@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dyna_nodes.codec.policy import why_not_imitated
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.testing import ScriptedChatModel, call, calls
 from dyna_training.behaviours import RANDOM_STEPS, Mixed, invalid_command
@@ -15,8 +16,9 @@ from dyna_training.environments.alfworld import AlfworldEnv, Game, GameFileError
 from dyna_training.environments.alfworld.generator import generate, write
 from dyna_training.environments.alfworld.near_miss import is_goal_command
 from dyna_training.environments.alfworld.task import Task
-from dyna_training.recording import ModelPlayer, default_prompt
+from dyna_training.recording import FURTHER, ModelPlayer, default_prompt
 from dyna_training.rollouts import LABEL_HORIZON, play, return_to_go
+from dyna_training.study.plays import responses
 from dyna_training.tools import environment_tools
 
 BEHAVIOURS = ("expert", "noisy", "random")
@@ -195,6 +197,28 @@ def test_a_model_that_remembers_actions_is_recorded_with_its_thoughts(tmp_path: 
     trajectory = player(model, max_steps=3, memory="actions").play(file, seed=0, split="generated")
     assert [t.thought for t in trajectory.transitions] == ["I look."] * 3
     assert [m.content for m in model.prompts[-1] if m.type == "ai"] == ["", ""]
+
+
+def test_the_thinking_of_a_response_with_several_actions_is_learned_and_counted_once(tmp_path: Path) -> None:
+    look, again = ("act", {"command": "look"}, None), ("act", {"command": "inventory"}, None)
+    script = [
+        calls(look, again, look, content="I look twice."),
+        calls(("fly", {}, None), again, content="I fly."),
+        call("act", command="look", content="I look twice."),
+        "Enough.",
+    ]
+    trajectory = player(ScriptedChatModel(script=script)).play(write(tmp_path, 2), seed=0, split="generated")
+    steps = trajectory.transitions
+    assert [t.action.text for t in steps] == ["look", "inventory", "look", "inventory", "look"]
+    assert [t.labels.get(FURTHER) for t in steps] == [None, 1.0, 1.0, None, None]
+    assert [bool(why_not_imitated(t)) for t in steps] == [False, True, True, False, False]
+    assert list(responses(trajectory)) == [
+        "I look twice.\n> look",
+        "> inventory",
+        "> look",
+        "I fly.\n> inventory",
+        "I look twice.\n> look",
+    ]
 
 
 def test_a_model_that_gives_up_or_says_nonsense_is_recorded_as_far_as_it_came(tmp_path: Path) -> None:

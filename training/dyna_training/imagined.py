@@ -148,6 +148,7 @@ def imagined_trajectory(
             observation=step.observation,
             reward=step.reward,
             done=bool(step.done and step.reward),
+            labels=step.labels,
             time=0.0,
         )
         for index, step in enumerate(answered)

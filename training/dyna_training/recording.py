@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dyna_nodes.settings import Memory
     from dyna_training.tools import EnvironmentTool
 
+FURTHER: Final = "further_call"
+"""Label of a step that is a further action of one response; the first action of a response has none."""
 TOKENS_PER_EPISODE: Final = 2_500
 """Tokens of an episode of 50 steps, for room in a local model's store of prefixes."""
 
@@ -233,7 +235,7 @@ class ModelPlayer:
         Raises:
             GameFileError: The game file is missing or corrupt.
         """
-        from dyna_nodes.events import ObserveEvent
+        from dyna_nodes.events import ObserveEvent, SimulateEvent
         from dyna_training.tools import task_message
 
         env = catalogue(self.environment).open(game, max_steps=self.max_steps)
@@ -241,12 +243,19 @@ class ModelPlayer:
         id = episode_id(info["game_id"], self.name, seed)
         message = task_message(self.tool, seed=seed, options={"game": str(game)})
         taken: list[Transition] = []
+        proposed: frozenset[str] = frozenset()  # ids of the calls of a response, which run one by one
+        acted = False
         ended = None
         for event in self._agent(id).stream(
             {"messages": [message]}, {"configurable": {"thread_id": id}}, stream_mode="custom"
         ):
+            if isinstance(event, SimulateEvent) and event.candidates:
+                calls = frozenset(event.candidates[0].calls)
+                acted, proposed = acted and calls == proposed, calls
             if isinstance(event, ObserveEvent):
-                taken += event.transitions
+                for transition in event.transitions:
+                    taken.append(further_call(transition) if acted else transition)
+                    acted = acted or transition.status == "ok"
                 ended = event.ended
         self.tool.sessions.drop(id)
         trajectory = Trajectory(
@@ -262,6 +271,14 @@ class ModelPlayer:
         cut_off = ended == "max_steps" or len(steps) >= self.max_steps
         outcome = "success" if won else "truncated" if cut_off else "failure"
         return trajectory.model_copy(update={"transitions": tuple(steps), "outcome": outcome})
+
+
+def further_call(step: Transition) -> Transition:
+    """Mark a step as a further action of the response that the step before is of.
+
+    Its thinking was written once: its tokens are not counted again, and nobody learns to write it a second time.
+    """
+    return step.model_copy(update={"labels": {FURTHER: 1.0, "expert": 0.0}})
 
 
 def _maker(settings: Mapping[str, Any]) -> Callable[[], ForkableEnv]:
@@ -305,7 +322,10 @@ def _labelled(env: ForkableEnv, trajectory: str, taken: list[Transition]) -> lis
                 observation=observation,
                 reward=float(reward),
                 done=over,
-                labels={"return_to_go": value_after(env, expert, float(reward), over=over)},
+                labels={
+                    **{name: step.labels[name] for name in (FURTHER, "expert") if name in step.labels},
+                    "return_to_go": value_after(env, expert, float(reward), over=over),
+                },
                 time=0.0,
             )
         )

@@ -10,6 +10,7 @@ from dyna_nodes.nouns import Trajectory
 from dyna_training.data import read_trajectories
 from dyna_training.evaluation.episodes import game_of
 from dyna_training.evaluation.thinking import judged_turns
+from dyna_training.recording import FURTHER
 from dyna_training.traces.abbreviating import load_tokenizer
 
 Count = Callable[[str], int]
@@ -69,10 +70,14 @@ def plays(folder: Path, *, seed: int, games: str, domain: str, count: Count) -> 
 
 
 def responses(trajectory: Trajectory) -> Iterator[str]:
-    """Yield what the policy wrote in each executed turn: its thinking, and the action on a line of its own."""
+    """Yield what the policy wrote in each executed turn: its thinking, and the action on a line of its own.
+
+    Of a response with several actions the thinking is there once, with the first.
+    """
     for step in trajectory.transitions:
         if step.status == "ok":
-            yield f"{step.thought}\n> {step.action.text}" if step.thought else f"> {step.action.text}"
+            thought = "" if FURTHER in step.labels else step.thought
+            yield f"{thought}\n> {step.action.text}" if thought else f"> {step.action.text}"
 
 
 def token_counter(base: str) -> Count:
