@@ -195,3 +195,5 @@ def test_vanilla_dyna_asks_for_imagined_data_and_nobody_else_does() -> None:
     assert asked == ["home/stage2/vanilla-dyna/seed0"]
     imagined = stages["home/imagined/vanilla-dyna/seed0"].commands[0]
     assert imagined[imagined.index("--imagined") + 1].endswith("world-model/vanilla-dyna/seed0/run/adapter")
+    # The world model learns from what the policy saw, not from the hidden state that a collection records.
+    assert "privileged=0" in stages["home/world-model/vanilla-dyna/seed0"].commands[0]

@@ -289,7 +289,9 @@ class Part:
     ) -> Words:
         settings = self.settings
         given: dict[str, Any] = {"base": settings.base, "seed": seed}
-        if recipe != "world-model":
+        if recipe == "world-model":
+            given["privileged"] = 0  # it answers a policy, and learns from no more than that one sees
+        else:
             given["memory"] = settings.memory
         given |= settings.recipes.get(phase, {})
         words = tuple(w for k, v in given.items() for w in ("--set", f"{k}={_yaml(v)}"))
