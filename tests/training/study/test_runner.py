@@ -19,6 +19,7 @@ from dyna_training.environments.alfworld.generator import write
 from dyna_training.environments.alfworld.splits import split_of
 from dyna_training.study.runner import Event, OutOfTime, Runner
 from dyna_training.study.stages import Stage, StudyError, in_order
+from dyna_training.traces.abbreviating import ANSWERS
 from tests.training.processes import end, wait_for
 from tests.training.study.stages_of import broken, collected, manifest, small_study
 
@@ -135,9 +136,12 @@ def test_a_stage_that_cannot_go_on_begins_anew(tmp_path: Path) -> None:
     half = tmp_path / "stages/a/whole/data/worker-0.jsonl"
     half.parent.mkdir(parents=True)
     half.write_text('{"half a line')
+    paid = half.with_name(ANSWERS)
+    paid.write_text("what a chat model answered")
     _, known = run(tmp_path, stages)
     assert known["a/whole"].state == "finished"
     assert "half a line" not in half.read_text()
+    assert paid.read_text() == "what a chat model answered"
 
 
 def test_nothing_is_cleared_away_under_a_command_that_still_writes(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_shipped_studies_are_valid_and_make_stages(name: str) -> None:
         (("seeds: [0]", "recipes: {imitation: {seed: 2}}"), 2, "'seed' is set by the study itself"),
         (("seeds: [0]", "recipes: {imitate: {epochs: 2}}"), 2, "did you mean 'imitation'"),
         (("seeds: [0]", "run: 3"), 2, "did you mean 'runs'"),
+        (("seeds: [0]", "abbreviator: structual"), 2, "did you mean 'structural'"),
         (("{games: 2}", "{behaviours: [expart]}"), 6, "did you mean 'expert'"),
         (("games: 1", "task_types: held-out"), 8, "there is no held_out_task_type"),
         (("train: generated", "train: dev_seen"), 8, ""),
@@ -176,6 +177,16 @@ def test_an_environment_has_arms_and_a_teacher_of_its_own() -> None:
     assert command[command.index("--environment") + 1] == "dyna/TextWorld-v0"
     assert command[command.index("--policy") + 1] == "openai:gpt-5-mini"
     assert "--behaviours" not in command
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [("extractive", ["extractive"]), ("openai:gpt-5-mini", ["chat", "--model", "openai:gpt-5-mini"])],
+)
+def test_a_chat_model_may_shorten(by: str, said: list[str]) -> None:
+    [command] = build(of(arms=["dit"], abbreviator=by))["home/abbreviated"].commands
+    at = command.index("--method") + 1
+    assert list(command[at : at + len(said)]) == said
 
 
 def test_every_arm_is_asked_in_the_same_states() -> None:

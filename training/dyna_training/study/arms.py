@@ -16,6 +16,7 @@ from dyna_graph.config.source import write_yaml
 from dyna_training.study.settings import (
     ALFWORLD,
     IMITATION,
+    METHODS,
     OBJECTIVES,
     Arm,
     EnvironmentStudy,
@@ -81,7 +82,8 @@ class Part:
         """Return the stage in which its thinking is shortened."""
         name, teacher = self._name("abbreviated"), self._name("teacher")
         words: Words = ("traces", "abbreviate", "--data", _data(teacher), "--base", self.settings.base)
-        words += ("--method", self.settings.abbreviator)
+        by = self.settings.abbreviator
+        words += ("--method", by) if by in METHODS else ("--method", "chat", "--model", by)
         if self.settings.keep_under is not None:
             words += ("--keep-under", str(self.settings.keep_under))
         return Stage(name, ((*words, "--out", _data(name)),), (teacher,), resumes=False)

@@ -28,6 +28,7 @@ from dyna_training.study.stages import (
     made_from,
     resolve,
 )
+from dyna_training.traces.abbreviating import ANSWERS
 
 LOOK: Final = 5.0
 """Seconds between two looks at how far a running command is."""
@@ -204,7 +205,7 @@ class Runner:
         folder.path.mkdir(parents=True, exist_ok=True)
         if not stage.resumes and folder.product.exists():
             with _held(folder.path / ".lock", wait=True):  # a killed run's command may still be writing there
-                shutil.rmtree(folder.product)
+                _clear(folder.product)
         folder.write(**{"from": source}, state="begun", seconds=before, versions=_versions(), why="")
         self.on_event(Event(stage.name, "started", before))
         lost: dict[str, int] = {}
@@ -313,6 +314,15 @@ def _held(file: Path, *, wait: bool) -> Iterator[IO[str]]:
         handle.write(str(os.getpid()))
         handle.flush()
         yield handle
+
+
+def _clear(product: Path) -> None:
+    """Delete what a command left, but not the answers of a chat model, which were paid for."""
+    for path in product.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ANSWERS:
+            path.unlink()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -48,6 +48,8 @@ PHASES: Final = {
 """The recipe of each training phase, by its name under ``recipes``."""
 Domain = Literal["in", "out"]
 Types = Literal["trained", "held-out", "all"]
+METHODS: Final = ("structural", "extractive")
+"""How thinking is shortened without a chat model."""
 GENERATED: Final = "generated"
 ALFWORLD: Final = "dyna/ALFWorld-v0"
 
@@ -158,7 +160,10 @@ class StudySettings(Section):
     annotator: str = Field(
         "grounded", description="Who writes differences and critiques: grounded, or a chat model."
     )
-    abbreviator: str = Field("structural", description="How the teacher's thinking is shortened for DIT.")
+    abbreviator: str = Field(
+        "structural",
+        description="Who shortens the teacher's thinking for DIT: structural, extractive, or a chat model.",
+    )
     keep_under: int | None = Field(
         None,
         ge=0,
@@ -238,6 +243,12 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
     if "rft-matched" in arms and settings.matched_to not in OBJECTIVES:
         message = f"rft-matched gets the gradient tokens of a DDT arm; {', '.join(OBJECTIVES)}"
         yield problem(message, "matched_to")
+    if settings.abbreviator not in METHODS and ":" not in settings.abbreviator:
+        hint = suggestion(settings.abbreviator, METHODS)
+        yield problem(
+            f"nobody shortens by the name {settings.abbreviator!r}, and it names no chat model; {hint}",
+            "abbreviator",
+        )
     shipped = settings.start is not None and settings.start in shipped_adapters()
     for name, part in settings.environments.items():
         if shipped and part.held_out_task_type is not None and part.environment == ALFWORLD:

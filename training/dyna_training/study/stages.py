@@ -42,7 +42,8 @@ class Stage(NamedTuple):
             ``{tokens:A+B}`` the target tokens that the training stages A and B saw.
         needs: The stages whose products it reads.
         product: What others read of it, relative to its folder.
-        resumes: Whether its commands go on where they were interrupted; else its product is cleared away before.
+        resumes: Whether its commands go on where they were interrupted; else its product is cleared away before, all
+            but the answers of a chat model.
     """
 
     name: str
