@@ -166,3 +166,11 @@ def test_the_report_says_what_was_measured_and_what_is_the_papers(tmp_path: Path
     [recorded, *plots] = report.record(found, tmp_path / "docs" / "dyna-think.md")
     assert all(p.name in recorded.read_text() and p.stat().st_size > 1000 for p in plots)
     assert len(plots) == 2
+
+
+@pytest.mark.parametrize(("tokens", "said"), [((), "an unknown share of"), ((10,), "are 1.00 of")])
+def test_the_report_is_written_of_one_game_and_of_arms_that_never_act(
+    tokens: tuple[int, ...], said: str
+) -> None:
+    arms = {arm: [play("a", False, tokens=tokens)] for arm in ("dit", "distill-full")}
+    assert said in report.markdown(results(arms, seeds=[0]), "dyna-think")

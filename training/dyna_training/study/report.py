@@ -155,11 +155,10 @@ def _claims(claims: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[s
         return
     yield from ("### The paper's claims", "")
     if "tokens" in claims:
-        t = claims["tokens"]
         yield (
-            f"* DIT's tokens per turn are {t['value']:.2f} ({t['low']:.2f}–{t['high']:.2f}) of those of distillation "
-            "with full thinking. Of a grounded teacher both texts are ours, the long one and the short one: this says "
-            "that the student learned the form, not that reasoning can be halved."
+            f"* DIT's tokens per turn are {_times(claims['tokens'])} of those of distillation with full thinking. Of a "
+            "grounded teacher both texts are ours, the long one and the short one: this says that the student learned "
+            "the form, not that reasoning can be halved."
         )
         for domain in DOMAINS:
             if f"success_{domain}" in claims:
@@ -257,6 +256,14 @@ def _points(figure: Mapping[str, Any] | None) -> str:
         if figure["low"] is None
         else f"{text} ({100 * figure['low']:+.0f} to {100 * figure['high']:+.0f})"
     )
+
+
+def _times(figure: Mapping[str, Any]) -> str:
+    """Write a ratio; of an arm that never acted there is none, and of one game no interval."""
+    if figure["value"] is None:
+        return "an unknown share"
+    text = f"{figure['value']:.2f}"
+    return text if figure["low"] is None else f"{text} ({figure['low']:.2f}–{figure['high']:.2f})"
 
 
 def _number(figure: Mapping[str, Any]) -> str:
