@@ -224,4 +224,4 @@ def test_what_is_printed_at_the_end(base: str, data: Path, tmp_path: Path) -> No
     assert "holds a run with rank 4, not 8" in stderr
     code, _, stderr = dyna("train", *given, "--set", "max_tokens=64", "--out", str(tmp_path / "other"))
     assert code == 1
-    assert "longer than max_tokens=64" in stderr
+    assert "6 longer than max_tokens; raise max_tokens=64" in stderr

@@ -356,6 +356,8 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     state.mkdir(parents=True)
     assert last_checkpoint(tmp_path) is None  # a checkpoint that was never finished
     (state / "trainer_state.json").touch()
+    assert last_checkpoint(tmp_path) is None  # nor one whose last file was cut off
+    (state / "trainer_state.json").write_text("{}", encoding="utf-8")
     assert last_checkpoint(tmp_path) == str(state)
     assert begin(tmp_path, {"rank": 4, "data_digest": "a", "out": "x"}) is None
     assert begin(tmp_path, {"rank": 4, "data_digest": "a", "out": "moved"}) is None

@@ -11,7 +11,7 @@ from dyna_nodes.experience import iter_trajectory_file, write_trajectory
 from dyna_nodes.nouns import Action
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.rollouts import play
-from dyna_training.traces.abbreviating import AbbreviateSettings, abbreviate, make_abbreviator
+from dyna_training.traces.abbreviating import AbbreviateSettings, abbreviate
 from dyna_training.traces.abbreviator import Turn, invalid, turns_of
 from dyna_training.traces.structural import NOT_THE_FORM, StructuralAbbreviator
 
@@ -106,4 +106,3 @@ def test_a_folder_is_shortened_by_name(tmp_path: Path) -> None:
     assert all(
         len(a.thought) <= len(b.thought) for a, b in zip(after.transitions, before.transitions, strict=True)
     )
-    assert make_abbreviator("extractive").name == "extractive"

@@ -143,8 +143,10 @@ def fit(
     out = settings.out
     left_out = left_out or LeftOut()
     if not examples and left_out.counts():
-        why = ", ".join(f"{number} {reason}" for reason, number in left_out.counts().items())
-        raise ValueError(f"no example to train on: of the records, {why}")
+        counts = left_out.counts()
+        why = ", ".join(f"{number} {reason}" for reason, number in counts.items())
+        longer = f"; raise max_tokens={settings.max_tokens}" if TOO_LONG in counts else ""
+        raise ValueError(f"no example to train on: of the records, {why}{longer}")
     dataset = ExampleDataset(examples, settings.max_tokens)
     configuration = {"recipe": recipe, **settings.model_dump(mode="json")}
     digest = digest_of([(e.ids, e.labels) for e in dataset.examples])
