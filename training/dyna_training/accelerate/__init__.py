@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from dyna_graph.errors import ConfigError, Problem, suggestion
+from dyna_training.shipped import shipped_files
 
 
 def launchers() -> dict[str, Path]:
     """Return the configurations that come with the package, by name."""
-    folder = Path(str(resources.files("dyna_training.accelerate")))
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return shipped_files("dyna_training.accelerate")
 
 
 def find_launcher(name: str) -> Path:

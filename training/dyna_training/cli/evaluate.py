@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from dyna_training.cli.evaluate_thinking import thinking
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from dyna_training.evaluation.world_model import Progress
 
@@ -120,13 +120,29 @@ def world_model(
         with bars() as progress:
             results = evaluate(settings, progress)
         files = report.write(results, out, command())
-    if json_:
+    show(results, report.screen, files, json_)
+
+
+def show(
+    results: dict[str, Any],
+    parts: Callable[[dict[str, Any]], Iterable[RenderableType]],
+    files: Iterable[Path],
+    as_json: bool,
+) -> None:
+    """Print the results of an evaluation: as JSON, or as tables and the names of the files."""
+    if as_json:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
         return
     console = screen()
-    for part in report.screen(results):
+    for part in parts(results):
         console.print(part)
     console.print("Written: " + ", ".join(map(str, files)))
+
+
+def folder_label(folder: Path) -> str:
+    """Return what an adapter or a collection is called where no label is given: its folder, or its run's."""
+    path = folder.resolve()
+    return path.parent.name if path.name == "adapter" else path.name
 
 
 def screen() -> Console:
@@ -143,10 +159,7 @@ def _labelled(text: str) -> tuple[str, Path | None]:
     if equals and not folder:
         return label, None
     path = find_adapter(folder if equals else text)
-    if not equals:
-        label = path.resolve().name
-        label = path.resolve().parent.name if label == "adapter" else label
-    return label, path
+    return label if equals else folder_label(path), path
 
 
 def default_device() -> str:

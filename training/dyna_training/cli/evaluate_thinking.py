@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +79,7 @@ def thinking(
     Interrupted, the same command goes on where it stopped.
     """
     from dyna_training.cli.command_line import command
-    from dyna_training.cli.evaluate import bars, default_device, explained, screen
+    from dyna_training.cli.evaluate import bars, default_device, explained, show
     from dyna_training.evaluation.thinking import report
     from dyna_training.evaluation.thinking.run import ThinkingEvaluation, evaluate
 
@@ -107,13 +106,7 @@ def thinking(
         with bars() as progress:
             results = evaluate(settings, progress)
         files = report.write(results, out, command())
-    if json_:
-        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
-        return
-    console = screen()
-    for part in report.screen(results):
-        console.print(part)
-    console.print("Written: " + ", ".join(map(str, files)))
+    show(results, report.screen, files, json_)
 
 
 def _rollouts(text: str) -> tuple[str, str]:
@@ -123,6 +116,8 @@ def _rollouts(text: str) -> tuple[str, str]:
 
 def _policy(text: str, base: str) -> tuple[str, str]:
     """Return label and model name: an adapter becomes ``local:base+adapter``, which is checked when it is made."""
+    from dyna_training.cli.evaluate import folder_label
+
     label, equals, who = text.partition("=")
     if not equals:
         label, who = "", text
@@ -130,6 +125,4 @@ def _policy(text: str, base: str) -> tuple[str, str]:
         raise ValueError(f"--policy {text!r} names nobody after the '='")
     if ":" in who:
         return label or who, who
-    path = Path(who).resolve()
-    name = path.parent.name if path.name == "adapter" else path.name
-    return label or name, f"local:{base}+{who}"
+    return label or folder_label(Path(who)), f"local:{base}+{who}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from typing import Protocol, Self
+from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 import gymnasium
 from gymnasium import spaces
 
+Game = TypeVar("Game")
 CHARACTERS = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of commands and observations: printable ASCII, newline and tab."""
 
@@ -109,6 +111,28 @@ class ForkableEnv(gymnasium.Env[str, str]):
             if command not in commands:
                 return command
         return "dance"
+
+    def choose_game(self, games: Sequence[Game], options: dict[str, Any] | None) -> Game:
+        """Return the game that `reset` is to play: the one that ``options`` name, or one drawn from ``games``.
+
+        Args:
+            games: What is drawn from, with the seed of the last `reset`.
+            options: Options of `reset`; the only one is ``game``.
+
+        Raises:
+            ValueError: There is no game to draw from, or an unknown option.
+        """
+        unknown = set(options or ()) - {"game"}
+        if unknown:
+            raise ValueError(f"Unknown reset option {sorted(unknown)[0]!r}; the only one is 'game'.")
+        chosen: Game | None = (options or {}).get("game")
+        if chosen is not None:
+            return chosen
+        if not games:
+            raise ValueError(
+                "No game to play: create the environment with split= or games=, or reset with options={'game': …}."
+            )
+        return games[int(self.np_random.integers(len(games)))]
 
     def expert(self) -> Expert | None:
         """Return an expert that knows only what the first observation said; None where there is none.

@@ -101,6 +101,26 @@ class Catalogue(Protocol):
         ...
 
 
+def part_of(split: str, games: Sequence[Any], number: int, skip: int) -> list[str]:
+    """Return the names of a part of a split's games.
+
+    Args:
+        split: Name of the split.
+        games: Its games, in their order.
+        number: How many; 0 is all that are left.
+        skip: How many to leave out first.
+
+    Raises:
+        TooFewGames: There are fewer.
+    """
+    wanted = number or len(games) - skip
+    chosen = [str(game) for game in games[skip : skip + wanted]]
+    if len(chosen) < wanted or not chosen:
+        left = f"after --skip {skip} " if skip else ""
+        raise TooFewGames(f"{split} has {len(games)} games, {left}fewer than the {wanted} asked for")
+    return chosen
+
+
 @functools.cache
 def catalogue(environment: str) -> Catalogue:
     """Return the catalogue of an environment.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from dyna_training.evaluation.figures import ENOUGH
+from dyna_training.evaluation.written import write_results
 
 Figures = dict[str, Any]
 
@@ -244,12 +244,7 @@ def write(results: Figures, out: Path, command: str) -> list[Path]:
     """Write ``results.json``, ``report.md`` and the pictures, and return their paths."""
     from dyna_training.evaluation.plots import draw
 
-    out.mkdir(parents=True, exist_ok=True)
-    pictures = draw(results, out)
-    data, report = out / "results.json", out / "report.md"
-    data.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    report.write_text(markdown(results, [p.name for p in pictures], command), encoding="utf-8")
-    return [report, data, *pictures]
+    return write_results(results, out, command, draw=draw, markdown=markdown)
 
 
 def _flag_counts(results: Figures) -> Figures:

@@ -7,23 +7,23 @@ the working directory, as those on the command line are. ``${NAME}`` is replaced
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dyna_graph.config.problems import explain
 from dyna_graph.config.source import Source, parse_source, read_source, write_yaml
-from dyna_graph.errors import ConfigError, Problem, suggestion
+from dyna_graph.errors import ConfigError, Problem
+from dyna_training.shipped import find_file, shipped_files
 
+PACKAGE: Final = "dyna_training.recipes"
 S = TypeVar("S", bound=BaseModel)
 
 
 def shipped_recipes() -> dict[str, Path]:
     """Return the recipe files that come with the package, by name."""
-    folder = Path(str(resources.files("dyna_training.recipes")))
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return shipped_files(PACKAGE)
 
 
 def find_recipe(name: str) -> Path:
@@ -32,13 +32,7 @@ def find_recipe(name: str) -> Path:
     Raises:
         ConfigError: There is none.
     """
-    path, shipped = Path(name), shipped_recipes()
-    if path.is_file():
-        return path
-    if name in shipped:
-        return shipped[name]
-    hint = suggestion(name, shipped, what="shipped recipes")
-    raise ConfigError([Problem(f"there is no recipe file {name!r}, nor a shipped one of this name; {hint}")])
+    return find_file(name, "recipe", PACKAGE)
 
 
 def read_settings(

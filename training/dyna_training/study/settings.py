@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -15,7 +14,9 @@ from dyna_graph.errors import ConfigError, Problem, suggestion
 from dyna_graph.models import shipped_adapters
 from dyna_training.collect import behaviour_names
 from dyna_training.recipes import settings_of
+from dyna_training.shipped import find_file, shipped_files
 
+PACKAGE: Final = "dyna_training.study"
 Arm = Literal[
     "distill-direct",
     "distill-no-thinking",
@@ -185,32 +186,16 @@ class StudySettings(Section):
 
 def shipped_studies() -> dict[str, Path]:
     """Return the study files that come with the package, by name."""
-    folder = Path(str(resources.files("dyna_training.study")))
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-
-
-def find_study(name: str) -> Path:
-    """Return a study file by its path, or by the name of a shipped one.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    path, shipped = Path(name), shipped_studies()
-    if path.is_file():
-        return path
-    if name in shipped:
-        return shipped[name]
-    hint = suggestion(name, shipped, what="shipped studies")
-    raise ConfigError([Problem(f"there is no study file {name!r}, nor a shipped one of this name; {hint}")])
+    return shipped_files(PACKAGE)
 
 
 def read_study(name: str) -> StudySettings:
-    """Return the settings in a study file.
+    """Return the settings in a study file, given by its path or by the name of a shipped one.
 
     Raises:
         ConfigError: Lists everything that is wrong, with file, line and key.
     """
-    source = read_source(find_study(name))
+    source = read_source(find_file(name, "study", PACKAGE))
     try:
         settings = StudySettings.model_validate(source.data)
     except ValidationError as error:

@@ -18,7 +18,7 @@ IMPOSSIBLE: Final = 0.3
 """Share of other candidates that are impossible, where there is any."""
 CHOSEN_FIRST: Final = 0.75
 """Share of turns in which the choice is the first candidate to be named; in the others its place is random. A small
-student that learned to name it anywhere named two others and took one of them: it solved 0 of 12 games."""
+student that learns to name it anywhere comes to name two others and to take one of them."""
 PROMISING: Final = 4
 """So many of the most promising places are considered in a search."""
 

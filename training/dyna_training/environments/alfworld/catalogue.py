@@ -14,7 +14,7 @@ from dyna_training.environments.alfworld.generator import RESERVED_SEEDS, drawn_
 from dyna_training.environments.alfworld.splits import SPLITS, Split, games, task_type_of
 from dyna_training.environments.alfworld.text import HELP
 from dyna_training.environments.base import ForkableEnv
-from dyna_training.environments.catalogue import ALFWORLD, TooFewGames
+from dyna_training.environments.catalogue import ALFWORLD, TooFewGames, part_of
 
 GENERATED: Final = "generated:"
 """Stands before the seed in the name of a new household."""
@@ -62,12 +62,7 @@ class Households:
         files = games(cast(Split, split))
         random.Random(seed).shuffle(files)
         files = [file for file in files if wanted(task_type_of(file))]
-        there = number or len(files) - skip
-        chosen = [str(file) for file in files[skip : skip + there]]
-        if len(chosen) < there or not chosen:
-            left = f"after --skip {skip} " if skip else ""
-            raise TooFewGames(f"{split} has {len(files)} games, {left}fewer than the {there} asked for")
-        return chosen
+        return part_of(split, files, number, skip)
 
     @staticmethod
     def _households(number: int, skip: int, seed: int, wanted: Callable[[str], bool]) -> list[str]:

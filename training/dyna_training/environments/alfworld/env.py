@@ -94,17 +94,7 @@ class AlfworldEnv(ForkableEnv):
             ValueError: There is no game to draw from, or an unknown option.
         """
         super().reset(seed=seed)
-        unknown = set(options or ()) - {"game"}
-        if unknown:
-            raise ValueError(f"Unknown reset option {sorted(unknown)[0]!r}; the only one is 'game'.")
-        chosen: GameLike | None = (options or {}).get("game")
-        if chosen is None:
-            if not self._games:
-                raise ValueError(
-                    "No game to play: create the environment with split= or games=, or reset with "
-                    "options={'game': …}."
-                )
-            chosen = self._games[int(self.np_random.integers(len(self._games)))]
+        chosen = self.choose_game(self._games, options)
         game = chosen if isinstance(chosen, Game) else _load_cached(chosen)
         self._state = State(game)
         self._steps = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from dyna_training.environments.base import ForkableEnv
-from dyna_training.environments.catalogue import TEXTWORLD, TooFewGames
+from dyna_training.environments.catalogue import TEXTWORLD, part_of
 from dyna_training.environments.textworld.cache import textworld_version
 from dyna_training.environments.textworld.env import TextWorldEnv
 from dyna_training.environments.textworld.games import KINDS, GameLike, GameSpec, is_file
@@ -43,12 +43,7 @@ class TextWorldGames:
         textworld_version()  # who has not installed it hears that now, and not from every worker
         specs = [spec for spec in games(cast(Split, split)) if wanted(spec.kind)]
         random.Random(seed).shuffle(specs)
-        there = number or len(specs) - skip
-        chosen = [str(spec) for spec in specs[skip : skip + there]]
-        if len(chosen) < there or not chosen:
-            left = f"after --skip {skip} " if skip else ""
-            raise TooFewGames(f"{split} has {len(specs)} games, {left}fewer than the {there} asked for")
-        return chosen
+        return part_of(split, specs, number, skip)
 
     def size(self, split: str) -> int | str:
         """Return how many games a split has."""

@@ -101,18 +101,7 @@ class TextWorldEnv(ForkableEnv):
             ValueError: There is no game to draw from, or an unknown option.
         """
         super().reset(seed=seed)
-        unknown = set(options or ()) - {"game"}
-        if unknown:
-            raise ValueError(f"Unknown reset option {sorted(unknown)[0]!r}; the only one is 'game'.")
-        chosen: GameLike | None = (options or {}).get("game")
-        if chosen is None:
-            if not self._games:
-                raise ValueError(
-                    "No game to play: create the environment with split= or games=, or reset with "
-                    "options={'game': …}."
-                )
-            chosen = self._games[int(self.np_random.integers(len(self._games)))]
-        chosen = _checked(chosen)
+        chosen = _checked(self.choose_game(self._games, options))
         self._play = Play(open_game(game_file(chosen).resolve()))
         self._game_id = str(chosen)
         self._steps = 0
