@@ -17,7 +17,8 @@ import pytest
 
 from dyna_training.environments.alfworld.generator import write
 from dyna_training.environments.alfworld.splits import split_of
-from dyna_training.study.runner import Event, OutOfTime, Runner
+from dyna_training.study.process import OutOfTime
+from dyna_training.study.runner import Event, Runner
 from dyna_training.study.stages import Stage, StudyError, in_order
 from dyna_training.traces.abbreviating import ANSWERS
 from tests.training.processes import end, wait_for
@@ -29,7 +30,7 @@ from pathlib import Path
 from dyna_training.study.runner import Runner
 from tests.training.study.stages_of import small_study
 stages = small_study(games=150)
-Runner(Path(sys.argv[1]), stages).run(list(stages))
+Runner(Path(sys.argv[1]), stages).run(list(stages), jobs=2)
 """
 
 
@@ -170,6 +171,39 @@ def test_only_what_is_wanted_is_run(tmp_path: Path) -> None:
     events, known = run(tmp_path, stages, wanted=["a/one"])
     assert events == [("a/one", "started"), ("a/one", "finished")]
     assert [k.state for k in known.values()] == ["finished", "ready", "ready"]
+
+
+def test_stages_that_do_not_need_each_other_run_at_the_same_time(tmp_path: Path) -> None:
+    stages = in_order([collected("a/one"), collected("a/two"), collected("a/three", needs=("a/one",))])
+    events: list[Event] = []
+    known = Runner(tmp_path, stages, events.append).run(list(stages), jobs=2)
+    assert {k.state for k in known.values()} == {"finished"}
+    told = [(e.stage, e.kind) for e in events if e.kind != "progress"]
+    assert {told[0], told[1]} == {("a/one", "started"), ("a/two", "started")}
+    assert told.index(("a/one", "finished")) < told.index(("a/three", "started"))
+    assert len(told) == 6
+
+
+def test_when_one_of_several_stages_breaks_the_others_are_finished(tmp_path: Path) -> None:
+    stages = in_order([broken("a/bad"), collected("a/after", needs=("a/bad",)), collected("a/apart")])
+    events: list[Event] = []
+    known = Runner(tmp_path, stages, events.append).run(list(stages), jobs=3)
+    assert {n: k.state for n, k in known.items()} == {
+        "a/bad": "failed",
+        "a/after": "waiting",
+        "a/apart": "finished",
+    }
+    assert [(e.stage, e.message) for e in events if e.kind == "left"] == [("a/after", "a/bad is failed")]
+
+
+def test_time_is_up_for_all_stages_that_run(tmp_path: Path) -> None:
+    stages = in_order([collected("a/one", games=5000), collected("a/two", games=5000)])
+    events: list[Event] = []
+    runner = Runner(tmp_path, stages, events.append)
+    with pytest.raises(OutOfTime):
+        runner.run(list(stages), deadline=time.monotonic() + 6, jobs=2)
+    assert sorted(e.stage for e in events if e.kind == "stopped") == ["a/one", "a/two"]
+    assert {k.state for k in runner.known().values()} == {"begun"}
 
 
 def test_a_study_stops_in_time_and_goes_on(tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def dyna_think(
         float | None,
         typer.Option(min=0.0, help="Stop after so many minutes with everything kept; exit code 75."),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Stages that do not need each other to run at the same time; the threads are shared out. On a CPU, "
+            "a stage for each core is faster than one stage on all of them.",
+        ),
+    ] = 1,
     list_: Annotated[bool, typer.Option("--list", help="Show the stages and their state, and stop.")] = False,
     commands: Annotated[
         bool, typer.Option("--commands", help="Show the command of each stage, and stop.")
@@ -73,7 +81,8 @@ def dyna_think(
     """
     from dyna_graph.errors import DynaError
     from dyna_training.study.arms import build
-    from dyna_training.study.runner import OutOfTime, Runner
+    from dyna_training.study.process import OutOfTime
+    from dyna_training.study.runner import Runner
     from dyna_training.study.settings import read_study
     from dyna_training.study.stages import StudyError
 
@@ -95,7 +104,7 @@ def dyna_think(
             wanted = _wanted(runner, only, until)
             deadline = None if minutes is None else time.monotonic() + minutes * 60
             with _told(len(wanted), settings) as runner.on_event:
-                known = runner.run(wanted, deadline)
+                known = runner.run(wanted, deadline, jobs)
     except OutOfTime:
         done = sum(k.state == "finished" for k in runner.known().values())
         typer.echo(
@@ -194,16 +203,17 @@ def _told(total: int, settings: StudySettings) -> Iterator[Callable[[Event], Non
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    number = 0
+    places: dict[str, str] = {}
+    lines: dict[str, str] = {}
     with console.status("") as status:
 
         def tell(event: Event) -> None:
-            nonlocal number
-            if event.kind in ("skipped", "started", "left"):
-                number += 1
-            place = f"[{number}/{total}] {event.stage}"
+            place = places.setdefault(event.stage, f"[{len(places) + 1}/{total}] {event.stage}")
             if event.kind in ("started", "progress"):
-                status.update(_line(place, event))
+                lines[event.stage] = _line(place, event)
+            else:
+                lines.pop(event.stage, None)
+            status.update("   ".join(lines.values()))
             if event.kind == "started":
                 goes_on = f", after {_time(event.seconds)} of earlier runs" if event.seconds else ""
                 console.print(f"{place}: started{goes_on}", markup=False, soft_wrap=True)

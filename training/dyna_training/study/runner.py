@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from dyna_training.study.progress import failures, fraction
+from dyna_training.study.process import Halt, held, run_command
+from dyna_training.study.progress import failures
 from dyna_training.study.stages import (
     OUT,
     Stage,
@@ -30,8 +30,6 @@ from dyna_training.study.stages import (
 )
 from dyna_training.traces.abbreviating import ANSWERS
 
-LOOK: Final = 5.0
-"""Seconds between two looks at how far a running command is."""
 TAIL: Final = 15
 """Lines of a broken stage's log that are shown."""
 LOCK: Final = "study.lock"
@@ -73,17 +71,13 @@ class Event(NamedTuple):
     message: str = ""
 
 
-class OutOfTime(Exception):
-    """The time for this run is over; everything is kept."""
-
-
 class Runner:
     """The stages of a study in a folder.
 
     Args:
         out: The folder.
         stages: All stages, in order.
-        on_event: Told whatever becomes of a stage.
+        on_event: Told whatever becomes of a stage, one event after another.
         tolerated: Share of the episodes of a stage that may fail for good.
     """
 
@@ -99,6 +93,11 @@ class Runner:
         self.on_event = on_event
         self.tolerated = tolerated
         self._contents: dict[str, str] = {}
+        self._telling = threading.Lock()
+
+    def _tell(self, event: Event) -> None:
+        with self._telling:
+            self.on_event(event)
 
     def folder(self, name: str) -> StageFolder:
         """Return the folder of a stage."""
@@ -147,12 +146,13 @@ class Runner:
                 self._contents.pop(name, None)
         return gone
 
-    def run(self, wanted: Collection[str], deadline: float | None = None) -> dict[str, Known]:
+    def run(self, wanted: Collection[str], deadline: float | None = None, jobs: int = 1) -> dict[str, Known]:
         """Run stages that are not finished, in order; a broken one holds up only what needs it.
 
         Args:
             wanted: Names of the stages.
             deadline: `time.monotonic` at which to stop, with everything kept; None is never.
+            jobs: How many stages that do not need each other run at the same time.
 
         Returns:
             What is known of each stage then.
@@ -162,23 +162,54 @@ class Runner:
             OutOfTime: The deadline has come.
             KeyboardInterrupt: Ctrl-C or SIGTERM; everything is kept.
         """
-        with self._alone(), _terminated_as_interrupted():
+        with self._alone(), _terminated_as_interrupted(), ThreadPoolExecutor(jobs) as pool:
             known = self.known()
             self._refuse_changed({n: k for n, k in known.items() if n in wanted})
-            for name, stage in self.stages.items():
-                if name not in wanted:
-                    continue
-                known[name] = now = self._known(stage, known)
-                if now.state == "finished":
-                    self.on_event(Event(name, "skipped", now.seconds))
-                elif now.state == "waiting":
-                    missing = next(n for n in stage.needs if known[n].state != "finished")
-                    self.on_event(Event(name, "left", message=f"{missing} is {known[missing].state}"))
-                else:
-                    self._refuse_changed({name: now})
-                    self._run(stage, deadline)
-                    known[name] = self._known(stage, known)
-            return self.known()
+            pending = [name for name in self.stages if name in wanted]
+            halt, threads = Halt(), _threads(jobs)
+            running: dict[Future[None], str] = {}
+            try:
+                while True:
+                    for name in self._startable(pending, known, running.values(), jobs - len(running)):
+                        pending.remove(name)
+                        job = pool.submit(self._run, self.stages[name], deadline, halt, threads)
+                        running[job] = name
+                    if not running:
+                        return self.known()
+                    for job in wait(running, return_when=FIRST_COMPLETED).done:
+                        name = running.pop(job)
+                        job.result()
+                        known[name] = self._known(self.stages[name], known)
+            except BaseException:
+                halt.ask()
+                try:
+                    wait(running)
+                except BaseException:
+                    halt.at_once()
+                    raise
+                raise
+
+    def _startable(
+        self, pending: list[str], known: dict[str, Known], running: Collection[str], number: int
+    ) -> list[str]:
+        """Return at most ``number`` stages that can run now, and take out of ``pending`` those that need no run."""
+        found: list[str] = []
+        for name in list(pending):
+            stage = self.stages[name]
+            known[name] = now = self._known(stage, known)
+            if now.state == "finished":
+                self._tell(Event(name, "skipped", now.seconds))
+                pending.remove(name)
+            elif now.state == "waiting":
+                missing = [need for need in stage.needs if known[need].state != "finished"]
+                lost = next((need for need in missing if need not in (*pending, *running)), None)
+                if lost is not None:
+                    self._tell(Event(name, "left", message=f"{lost} is {known[lost].state}"))
+                    pending.remove(name)
+            elif len(found) < number:
+                self._refuse_changed({name: now})
+                found.append(name)
+        return found
 
     def _refuse_changed(self, known: Mapping[str, Known]) -> None:
         changed = {name: k for name, k in known.items() if k.state == "changed"}
@@ -191,7 +222,7 @@ class Runner:
                 f"them and all that follows from them anew with {redo}"
             )
 
-    def _run(self, stage: Stage, deadline: float | None) -> None:
+    def _run(self, stage: Stage, deadline: float | None, halt: Halt, threads: int | None) -> None:
         """Run one stage to its end, or as far as it goes."""
         folder = self.folder(stage.name)
         before = float(folder.manifest().get("seconds", 0.0))
@@ -204,14 +235,20 @@ class Runner:
         commands = [resolve(command, self.out, self.stages) for command in stage.commands]
         folder.path.mkdir(parents=True, exist_ok=True)
         if not stage.resumes and folder.product.exists():
-            with _held(folder.path / ".lock", wait=True):  # a killed run's command may still be writing there
+            with held(folder.path / ".lock", wait=True):  # a killed run's command may still be writing there
                 _clear(folder.product)
         folder.write(**{"from": source}, state="begun", seconds=before, versions=_versions(), why="")
-        self.on_event(Event(stage.name, "started", before))
+        self._tell(Event(stage.name, "started", before))
+
+        def progress(done: float | None, left: float | None) -> None:
+            self._tell(Event(stage.name, "progress", seconds(), done, left))
+
         lost: dict[str, int] = {}
         try:
             for command in commands:
-                code = self._command(stage, command, deadline, seconds)
+                code = run_command(
+                    command, folder, deadline=deadline, halt=halt, threads=threads, progress=progress
+                )
                 failed = failures(folder.product) if code == 1 else None
                 if failed is not None and failed[0] <= self.tolerated * failed[1]:
                     lost = {"failed": failed[0], "of": failed[1]}
@@ -219,16 +256,16 @@ class Runner:
                     why = f"`dyna {' '.join(command)}` ended with code {code}"
                     folder.write(state="failed", seconds=seconds(), why=why)
                     said = f"{why}; the end of {folder.log}:\n{tail(folder.log)}"
-                    self.on_event(Event(stage.name, "failed", seconds(), message=said))
+                    self._tell(Event(stage.name, "failed", seconds(), message=said))
                     return
             content = folder.contents()
         except StudyError as error:
             folder.write(state="failed", seconds=seconds(), why=str(error))
-            self.on_event(Event(stage.name, "failed", seconds(), message=f"{error}; see {folder.log}"))
+            self._tell(Event(stage.name, "failed", seconds(), message=f"{error}; see {folder.log}"))
             return
         except BaseException:
             folder.write(seconds=seconds())
-            self.on_event(Event(stage.name, "stopped", seconds()))
+            self._tell(Event(stage.name, "stopped", seconds()))
             raise
         self._contents[stage.name] = content
         folder.write(
@@ -238,40 +275,7 @@ class Runner:
             lost=lost,
             ran=[_plain(c, self.out) for c in commands],
         )
-        self.on_event(Event(stage.name, "finished", seconds()))
-
-    def _command(
-        self, stage: Stage, command: list[str], deadline: float | None, seconds: Callable[[], float]
-    ) -> int:
-        """Run one command to its end and return its exit code; a signal is a negative one."""
-        folder = self.folder(stage.name)
-        if deadline is not None and time.monotonic() >= deadline:
-            raise OutOfTime
-        with folder.log.open("ab") as log, _held(folder.path / ".lock", wait=True) as lock:
-            log.write(f"$ dyna {' '.join(command)}\n".encode())
-            log.flush()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dyna_training.study.child", *command],
-                stdin=subprocess.PIPE,  # never written to: it ends when this process does
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=[lock.fileno()],  # so that nobody begins before this command has really ended
-                start_new_session=True,  # Ctrl-C goes to this process, which hands it on once
-            )
-            begun, first = time.monotonic(), fraction(folder.path)
-            try:
-                while True:
-                    now = time.monotonic()
-                    if deadline is not None and now >= deadline:
-                        raise OutOfTime
-                    try:
-                        return process.wait(LOOK if deadline is None else min(LOOK, deadline - now))
-                    except subprocess.TimeoutExpired:
-                        done = fraction(folder.path)
-                        left = _left(first, done, time.monotonic() - begun)
-                        self.on_event(Event(stage.name, "progress", seconds(), done, left))
-            finally:
-                _stop(process)
+        self._tell(Event(stage.name, "finished", seconds()))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -281,7 +285,7 @@ class Runner:
             StudyError: Another run is at it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        with _held(self.out / LOCK, wait=False):
+        with held(self.out / LOCK, wait=False):
             yield
 
 
@@ -298,24 +302,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@contextmanager
-def _held(file: Path, *, wait: bool) -> Iterator[IO[str]]:
-    """Hold a file's lock; whoever inherits the file holds it, too."""
-    with file.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            handle.seek(0)
-            raise StudyError(
-                f"another `dyna study` is at work in {file.parent} (process {handle.read().strip()})"
-            ) from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield handle
-
-
 def _clear(product: Path) -> None:
     """Delete what a command left, but not the answers of a chat model, which were paid for."""
     for path in product.iterdir():
@@ -323,27 +309,6 @@ def _clear(product: Path) -> None:
             shutil.rmtree(path)
         elif path.name != ANSWERS:
             path.unlink()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let an interrupted command keep what it has; a second Ctrl-C kills it."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _left(first: float | None, done: float | None, seconds: float) -> float | None:
-    """Return the seconds that a command has left, from what it did since it was started."""
-    if done is None or done <= (first or 0.0):
-        return None
-    return seconds * (1 - done) / (done - (first or 0.0))
 
 
 def tail(log: Path, lines: int = TAIL) -> str:
@@ -356,6 +321,13 @@ def _plain(command: list[str], out: Path) -> str:
     import shlex
 
     return shlex.join(["dyna", *(word.replace(str(out), OUT) for word in command)])
+
+
+def _threads(jobs: int) -> int | None:
+    """Return how many threads each of several commands may use; None leaves that to the command."""
+    if jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return max(1, len(os.sched_getaffinity(0)) // jobs)
 
 
 def _versions() -> dict[str, Any]:
