@@ -27,6 +27,8 @@ BUILT_IN = {
     "check": "dyna_graph.commands.check",
     "schema": "dyna_graph.commands.schema",
     "log": "dyna_graph.commands.log",
+    "trust": "dyna_graph.commands.trust",
+    "calibrate": "dyna_graph.commands.calibrate",
     "version": "dyna_graph.commands.version",
 }
 INTERRUPTED = 130

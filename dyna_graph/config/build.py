@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dyna_nodes.experience import ExperienceLog
     from dyna_nodes.protocols import Critic, WorldModel
     from dyna_nodes.settings import LoopSettings
+    from dyna_nodes.trust import Tally
 
 MEMORY = "memory"
 SQLITE = "sqlite:"
@@ -54,9 +55,10 @@ def build(
         _refuse_asking_nobody(config, checkpointer)
     policy = model if model is not None else chat_model(config, config.model, "model")
     settings = dict(loop_settings(config))
+    imagining = world_model if world_model is not None else build_world_model(config, tools)
     given: dict[str, Any] = {
-        "world_model": world_model if world_model is not None else build_world_model(config, tools),
-        "critic": critic if critic is not None else build_critic(config, policy),
+        "world_model": imagining,
+        "critic": critic if critic is not None else build_critic(config, policy, imagining),
         "system_prompt": config.system_prompt,
         "record": build_record(config),
         "journal": config.folder / config.journal if config.journal else config.journal,
@@ -160,12 +162,15 @@ def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
     return _made(config, partial(TrainedWorldModel, engine, adapter), given)
 
 
-def build_critic(config: DynaConfig, policy: BaseChatModel) -> Critic | None:
+def build_critic(
+    config: DynaConfig, policy: BaseChatModel, world_model: WorldModel | None = None
+) -> Critic | None:
     """Return the critic, or the list of them as one; None when none is configured.
 
     Args:
         config: The configuration.
         policy: The model that judges where a judge names none.
+        world_model: The model whose predictions trust gates count; None counts those of any model.
 
     Raises:
         ConfigError: A model of a judge cannot be made.
@@ -174,15 +179,35 @@ def build_critic(config: DynaConfig, policy: BaseChatModel) -> Critic | None:
 
     if not config.critic:
         return None
-    made = [_critic(config, critic, policy, ("critic", i)) for i, critic in enumerate(config.critic)]
+    earned = reliability_source(config, world_model)
+    made = [_critic(config, critic, policy, earned, ("critic", i)) for i, critic in enumerate(config.critic)]
     if len(made) == 1 and "*" in config.critic[0].tools:
         return made[0]
     rules = [Rule(critic, settings.tools) for critic, settings in zip(made, config.critic, strict=True)]
     return FirstMatch(rules, otherwise=config.critique.unmatched)
 
 
+def reliability_source(config: DynaConfig, world_model: WorldModel | None) -> Callable[[], Tally]:
+    """Return where trust gates look up what the world model has earned.
+
+    That is the experience log with what every thread and every earlier process has recorded. Without a log it is
+    the state of the thread alone.
+    """
+    from dyna_nodes import trust
+    from dyna_nodes.experience import LoggedReliability
+
+    if config.record is None:
+        return trust.current
+    name = None if world_model is None else str(getattr(world_model, "name", type(world_model).__name__))
+    return LoggedReliability(config.folder / config.record.folder, model=name)
+
+
 def _critic(
-    config: DynaConfig, settings: AnyCritic, policy: BaseChatModel, path: tuple[str | int, ...]
+    config: DynaConfig,
+    settings: AnyCritic,
+    policy: BaseChatModel,
+    earned: Callable[[], Tally],
+    path: tuple[str | int, ...],
 ) -> Critic:
     from dyna_nodes import critics
 
@@ -207,10 +232,11 @@ def _critic(
         case TogetherCriticSettings():
             weights = settings.weights or (1.0,) * len(settings.critics)
             inner = [
-                _critic(config, c, policy, (*path, "critics", i)) for i, c in enumerate(settings.critics)
+                _critic(config, c, policy, earned, (*path, "critics", i))
+                for i, c in enumerate(settings.critics)
             ]
             made = critics.Together([critics.Weighted(*pair) for pair in zip(inner, weights, strict=True)])
-    return made if settings.trust is None else critics.TrustGate(made, **dict(settings.trust))
+    return made if settings.trust is None else critics.TrustGate(made, **dict(settings.trust), source=earned)
 
 
 def build_record(config: DynaConfig) -> ExperienceLog | None:

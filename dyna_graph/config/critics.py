@@ -28,7 +28,11 @@ from dyna_graph.config.settings import (
 
 
 class TrustSettings(Settings):
-    """A gate before a critic: where the world model has not proved reliable, the critic is not asked."""
+    """A gate before a critic: where the world model has not proved reliable, the critic is not asked.
+
+    Counted are the executed calls in the experience log that `record` names, of all threads; without a log those of
+    the thread alone.
+    """
 
     minimum_count: Count = 20
     """How many executed calls a tool needs before it can be trusted."""

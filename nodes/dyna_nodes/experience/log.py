@@ -265,7 +265,7 @@ def _read_segment(path: Path, problems: list[Problem] | None) -> Iterator[Transi
     for line in read_lines(path):
         if not headed:
             headed = True
-            found = _format(line.raw)
+            found = format_of(line.raw)
             if found == LOG_FORMAT:
                 continue
             if found is not None:
@@ -285,12 +285,13 @@ def _read_segment(path: Path, problems: list[Problem] | None) -> Iterator[Transi
                 report(Problem(path, line.number, reason, line.raw), problems)
 
 
-def _format(raw: bytes) -> str | None:
+def format_of(header: bytes) -> str | None:
+    """Return the format that the first line of a segment names; None where it is no header."""
     try:
-        header = json.loads(raw)
+        values = json.loads(header)
     except ValueError:
         return None
-    name = header.get("format") if isinstance(header, dict) else None
+    name = values.get("format") if isinstance(values, dict) else None
     return name if isinstance(name, str) else None
 
 
