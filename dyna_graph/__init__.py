@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dyna_graph.agent import DynaGraph, create_dyna_agent
     from dyna_graph.config import DynaConfig
     from dyna_graph.errors import ConfigError, DynaError, ModelError, PluginError
+    from dyna_graph.middleware import DynaMiddleware
     from dyna_graph.models import resolve_model
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "DynaConfig",
     "DynaError",
     "DynaGraph",
+    "DynaMiddleware",
     "ModelError",
     "PluginError",
     "create_dyna_agent",
@@ -28,6 +30,7 @@ _HOMES = {
     "DynaConfig": "dyna_graph.config",
     "DynaError": "dyna_graph.errors",
     "DynaGraph": "dyna_graph.agent",
+    "DynaMiddleware": "dyna_graph.middleware",
     "ModelError": "dyna_graph.errors",
     "PluginError": "dyna_graph.errors",
     "create_dyna_agent": "dyna_graph.agent",

@@ -185,6 +185,7 @@ def create_dyna_agent(
             "checkpointer=InMemorySaver() or a durable one, or checkpointer=True for an agent inside a graph "
             "that has one; or choose 'block'"
         )
+    refuse_homeless(journal, checkpointer)
     core = DynaCore(
         resolve_model(model) if isinstance(model, str) else model,
         tools or (),
@@ -192,9 +193,9 @@ def create_dyna_agent(
         critic=critic,
         system_prompt=system_prompt,
         settings=settings,
-        record=_log(record),
+        record=experience_log(record),
         checkpointer=checkpointer,
-        journal=_journal(journal, checkpointer),
+        journal=intent_journal(journal),
         journalled=journal is not False,
         provenance=provenance,
     )
@@ -229,21 +230,27 @@ def create_dyna_agent(
     return DynaGraph.of(compiled).with_config({"recursion_limit": RECURSION_LIMIT})
 
 
-def _log(record: ExperienceLog | str | os.PathLike[str] | None) -> ExperienceLog | None:
+def experience_log(record: ExperienceLog | str | os.PathLike[str] | None) -> ExperienceLog | None:
+    """Return an experience log that is given as itself or by its folder."""
     return record if record is None or isinstance(record, ExperienceLog) else ExperienceLog(Path(record))
 
 
-def _journal(
-    journal: IntentJournal | str | os.PathLike[str] | Literal[False] | None, checkpointer: Checkpointer
+def intent_journal(
+    journal: IntentJournal | str | os.PathLike[str] | Literal[False] | None,
 ) -> IntentJournal | None:
-    if isinstance(journal, IntentJournal):
-        return journal
-    if isinstance(journal, str | os.PathLike):
-        return IntentJournal(journal)
+    """Return a journal that is given as itself or by its file; None for the one beside the checkpointer, or none."""
+    return IntentJournal(journal) if isinstance(journal, str | os.PathLike) else journal or None
+
+
+def refuse_homeless(journal: object, checkpointer: Checkpointer) -> None:
+    """Refuse a checkpointer beside which there is no place for the intent journal, where none is given.
+
+    Raises:
+        ValueError: Nobody knows where the journal belongs.
+    """
     if journal is None and checkpointer and not has_place_beside(checkpointer):
         raise ValueError(
             f"nobody knows where the intent journal of checkpointer={checkpointer!r} belongs: pass "
             "journal='path.sqlite' on a disk that every process running this agent sees, or journal=False to go "
             "without"
         )
-    return None

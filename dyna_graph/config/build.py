@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dyna_graph.config.critics import (
@@ -53,7 +54,7 @@ def build(
         checkpointer = build_checkpointer(config)
     if critic is None:
         _refuse_asking_nobody(config, checkpointer)
-    policy = model if model is not None else chat_model(config, config.model, "model")
+    policy = model if model is not None else _policy(config)
     settings = dict(loop_settings(config))
     imagining = world_model if world_model is not None else build_world_model(config, tools)
     given: dict[str, Any] = {
@@ -71,6 +72,42 @@ def build(
         return create_dyna_agent(policy, tools, **given)
     except ValueError as error:
         raise config.problem(str(error)) from error
+
+
+def middleware_options(
+    config: DynaConfig, tools: Sequence[Any] = (), given: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return the arguments of `dyna_graph.DynaMiddleware` that a configuration stands for.
+
+    Args:
+        config: The configuration.
+        tools: The agent's tools, for a world model that wants to know them.
+        given: Arguments that come from elsewhere; their part of the configuration is not made.
+
+    Raises:
+        ConfigError: A part cannot be made, or belongs to the agent and not to a middleware.
+    """
+    for key in ("system_prompt", "checkpointer"):
+        if getattr(config, key) is not None:
+            raise config.problem(f"belongs to the agent: give it to create_agent, not to {key!r} here", key)
+    settings = dict(loop_settings(config))
+    imagining = given["world_model"] if "world_model" in given else build_world_model(config, tools)
+    options: dict[str, Any] = {
+        "world_model": imagining,
+        "record": build_record(config),
+        "journal": config.folder / config.journal if config.journal else config.journal,
+        "tool_settings": settings.pop("tools"),
+        **settings,
+    }
+    if "critic" not in given:
+        options["critic"] = build_critic(config, None if config.model is None else _policy(config), imagining)
+    return {**options, **given}
+
+
+def _policy(config: DynaConfig) -> BaseChatModel:
+    if config.model is None:
+        raise config.problem("the key 'model' is missing: the chat model that proposes actions")
+    return chat_model(config, config.model, "model")
 
 
 def loop_settings(config: DynaConfig) -> LoopSettings:
@@ -163,13 +200,13 @@ def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
 
 
 def build_critic(
-    config: DynaConfig, policy: BaseChatModel, world_model: WorldModel | None = None
+    config: DynaConfig, policy: BaseChatModel | None, world_model: WorldModel | None = None
 ) -> Critic | None:
     """Return the critic, or the list of them as one; None when none is configured.
 
     Args:
         config: The configuration.
-        policy: The model that judges where a judge names none.
+        policy: The model that judges where a judge names none; None where there is no such model.
         world_model: The model whose predictions trust gates count; None counts those of any model.
 
     Raises:
@@ -205,7 +242,7 @@ def reliability_source(config: DynaConfig, world_model: WorldModel | None) -> Ca
 def _critic(
     config: DynaConfig,
     settings: AnyCritic,
-    policy: BaseChatModel,
+    policy: BaseChatModel | None,
     earned: Callable[[], Tally],
     path: tuple[str | int, ...],
 ) -> Critic:
@@ -228,6 +265,8 @@ def _critic(
             made = critics.HouseholdCritic(**own)
         case JudgeCriticSettings():
             judge = policy if settings.model is None else chat_model(config, settings.model, *path, "model")
+            if judge is None:
+                raise config.problem("neither this judge nor the configuration names a 'model'", *path)
             made = critics.JudgeCritic(judge, **own)
         case TogetherCriticSettings():
             weights = settings.weights or (1.0,) * len(settings.critics)

@@ -52,8 +52,9 @@ class DynaConfig(Settings):
         ```
     """
 
-    model: ModelSettings
-    """The policy: the chat model that proposes actions."""
+    model: ModelSettings | None = None
+    """The policy: the chat model that proposes actions. A middleware leaves it to its agent; there it is the model
+    of judges that name none."""
     system_prompt: Text | None = None
     """What the policy is told before anything else."""
     memory: Memory = "thoughts"

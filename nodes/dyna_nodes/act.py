@@ -47,7 +47,7 @@ class ActNode(DynaNode):
             lambda: node.invoke([call], run.config), lambda: node.ainvoke([call], run.config)
         )
         messages, commands = _parts(result)
-        outcome = _outcome(str(call["id"]), messages, time.perf_counter() - began)
+        outcome = outcome_of(str(call["id"]), messages, time.perf_counter() - began)
         update = {"outcomes": [outcome]}
         return [*commands, update] if commands else update
 
@@ -111,13 +111,13 @@ def guarded(
         if any(i.key[2:] == (call_id, attempt) and i.status == "suspended" for i in past):
             permit.expires_at = None  # it goes on with what it began while the verdict counted
     if journal is not None:
+        known = _known_before(journal, past, call, attempt)
+        if known is not None:  # what has happened does not depend on a verdict that still counts
+            return _told(run, state, call, attempt, began, known)
         try:  # before an intent is written; the check that counts is the one inside the call
             permit.check(tool, call["args"])
         except Refused as error:
             return _told(run, state, call, attempt, began, _refused(call, str(error)))
-        known = _known_before(journal, past, call, attempt)
-        if known is not None:
-            return _told(run, state, call, attempt, began, known)
     execution = Execution(core, run, journal, call, verdict.get("digest", ""), core.tool_settings(tool.name))
     guard = request.override(tool=GuardedTool.around(tool, permit))
     try:
@@ -158,7 +158,7 @@ def _leave(core: DynaCore, run: Run, state: Any, call_id: str, result: Any, seco
     """Record a call that hands over to the parent graph: LangGraph leaves this one before observe could."""
     updates = [c.update for c in (result if isinstance(result, list) else [result]) if isinstance(c, Command)]
     messages = [m for u in updates if isinstance(u, Mapping) for m in u.get("messages", [])]
-    outcome = _outcome(call_id, messages, seconds)
+    outcome = outcome_of(call_id, messages, seconds)
     for transition in (yield from transitions_of(core, state, run, [outcome])):
         yield from log(core, transition)
 
@@ -184,8 +184,18 @@ class Execution(NamedTuple):
 
     def attempts(self, effect: Effect, permit: Permit, first: int) -> Plan[Result]:
         """Execute the call; again, where the tool is idempotent and raised."""
-        for attempt in range(first, first + self.settings.retries + 1):
-            result = yield from self._once(effect, attempt)
+        last = first + self.settings.retries
+        for attempt in range(first, last + 1):
+            try:
+                result = yield from self._once(effect, attempt)
+            except (GraphBubbleUp, JournalError):
+                raise
+            except Refused as error:
+                return _refused(self.call, str(error))
+            except Exception:  # as in an agent whose tools may raise
+                if attempt == last:
+                    raise
+                continue
             failed = isinstance(result, ToolMessage) and result.status == "error" and not marked(result)
             if not failed or permit.refused:
                 break
@@ -284,7 +294,8 @@ def _refused(call: ToolCall, why: str) -> ToolMessage:
     return message.model_copy(update={"additional_kwargs": mark("refused", detail=why)})
 
 
-def _outcome(call_id: str, messages: list[BaseMessage], seconds: float) -> Outcome:
+def outcome_of(call_id: str, messages: list[BaseMessage], seconds: float) -> Outcome:
+    """Return what came of a call, given the messages that it contributes."""
     message = next((m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id == call_id), None)
     kind, detail, attempt = "ok", "", 1
     if message is not None:

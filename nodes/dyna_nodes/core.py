@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
@@ -23,7 +24,7 @@ from dyna_nodes.histories import Histories, Known
 from dyna_nodes.journal import IntentJournal, ajournal_beside, journal_beside
 from dyna_nodes.nouns import Provenance, new_id
 from dyna_nodes.policy import Policy
-from dyna_nodes.protocols import Critic, SurprisedWorldModel, WorldModel
+from dyna_nodes.protocols import Critic, Proposer, SurprisedWorldModel, WorldModel
 from dyna_nodes.settings import LoopSettings, ToolSettings
 from dyna_nodes.shelf import Shelf
 from dyna_nodes.state import Progress
@@ -130,7 +131,7 @@ class DynaCore:
     """What the four nodes share.
 
     Args:
-        model: The policy, any chat model.
+        model: The policy: any chat model, or something else that proposes.
         tools: Tools, or functions to make tools of.
         world_model: Imagines what actions would do; None imagines nothing.
         critic: Judges; None approves everything.
@@ -150,7 +151,7 @@ class DynaCore:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: BaseChatModel | Proposer,
         tools: Sequence[BaseTool | Callable[..., Any]] = (),
         *,
         world_model: WorldModel | None = None,
@@ -171,7 +172,11 @@ class DynaCore:
             if tool.name in self.tools:
                 raise ValueError(f"two tools are called {tool.name!r}; give one of them another name")
             self.tools[tool.name] = tool
-        self.policy = Policy(model, list(self.tools.values()), system_prompt, memory=self.settings.memory)
+        self.policy: Proposer = (
+            Policy(model, list(self.tools.values()), system_prompt, memory=self.settings.memory)
+            if isinstance(model, BaseChatModel)
+            else model
+        )
         self.world_model = world_model
         self.surprised = (
             world_model if self.settings.surprise and isinstance(world_model, SurprisedWorldModel) else None
@@ -189,6 +194,19 @@ class DynaCore:
         self._journal = journal
         self._journalled = journalled
         self._tool_settings = {name: _settings_of(tool, self.settings) for name, tool in self.tools.items()}
+
+    def for_run(self, policy: Proposer, tools: Iterable[BaseTool], checkpointer: Any) -> Self:
+        """Return a core for an agent that this one did not build: with its policy, its tools and its checkpointer.
+
+        Settings, world model, critic and record are the same, and so is all that is remembered.
+        """
+        core = copy.copy(self)
+        core.policy, core.checkpointer = policy, checkpointer or None
+        if not self.provenance.policy:
+            core.provenance = self.provenance.model_copy(update={"policy": policy.name})
+        core.tools = {tool.name: tool for tool in tools}
+        core._tool_settings = {name: _settings_of(tool, self.settings) for name, tool in core.tools.items()}
+        return core
 
     @property
     def durable(self) -> bool:

@@ -70,7 +70,7 @@ class CritiqueNode(DynaNode):
         simulations = [core.shelf.read(Simulation, s) for s in state.get("simulations") or []]
         found = yield from judge(bench, simulations)
         of_call = {j.simulation.call_id: j for j in found if j.simulation is not None}
-        judgements = [[of_call.get(str(c["id"])) or _exempt(core, c) for c in calls_] for calls_ in calls]
+        judgements = [[of_call.get(str(c["id"])) or exempt(core, c) for c in calls_] for calls_ in calls]
         chosen = 0 if core.settings.mode == "shadow" else best(judgements)
         message = candidates[chosen]
         verdicts = {
@@ -90,7 +90,7 @@ class CritiqueNode(DynaNode):
         return (yield from turn.route(message, verdicts, rest, new=new, chosen=chosen, others=others))
 
 
-def _exempt(core: DynaCore, call: ToolCall) -> Judgement:
+def exempt(core: DynaCore, call: ToolCall) -> Judgement:
     """Judge a call that was not simulated: its tool does not exist, or is opted out."""
     if call["name"] not in core.tools:
         return Judgement(unknown_tool(core, call["name"]), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -35,6 +35,10 @@ class Identities:
     def injected(self, tool: BaseTool) -> frozenset[str]:
         """Return the names of the arguments that the graph fills in and the policy never sees."""
         return self._look(tool)[2]
+
+    def remember(self, tool: BaseTool, identity: str, injected: Iterable[str]) -> None:
+        """Take what another process knew of a tool for what stands in for it here."""
+        self._known[id(tool)] = (tool, identity, frozenset(injected))
 
     def _look(self, tool: BaseTool) -> tuple[BaseTool, str, frozenset[str]]:
         known = self._known.get(id(tool))

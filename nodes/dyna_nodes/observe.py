@@ -84,7 +84,7 @@ class ObserveNode(DynaNode):
         intents = [] if journal is None else (yield blocking(lambda: journal.open(run.thread, run.ns)))
         for intent in intents:
             if intent.call_id not in verdicts:
-                verdicts[FOREIGN + intent.call_id] = _foreign(intent)
+                verdicts[FOREIGN + intent.call_id] = foreign(intent)
         if not any(judged["human"] for judged in verdicts.values()):
             return None
         kept = [o for o in outcomes if o["status"] not in UNFINISHED]
@@ -96,7 +96,8 @@ class ObserveNode(DynaNode):
         return Command(update=update, goto=self.exits.critique)
 
 
-def _foreign(intent: Any) -> Judged:
+def foreign(intent: Any) -> Judged:
+    """Return what a human is asked about an intent of an earlier run that has no outcome."""
     action = intent.action
     call = ToolCall(name=action.tool, args=dict(action.arguments), id=intent.call_id, type="tool_call")
     return {
@@ -114,9 +115,23 @@ def _foreign(intent: Any) -> Judged:
 
 
 def close_round(
-    core: DynaCore, state: Mapping[str, Any], run: Run, exits: Exits, began: float
+    core: DynaCore,
+    state: Mapping[str, Any],
+    run: Run,
+    exits: Exits,
+    began: float,
+    recorded: Sequence[Transition] = (),
 ) -> Plan[Command[Any]]:
-    """Answer the calls of a round in their order, record what happened, and decide whether to go on."""
+    """Answer the calls of a round in their order, record what happened, and decide whether to go on.
+
+    Args:
+        core: What the nodes share.
+        state: The state after the calls.
+        run: The run.
+        exits: Where it can go.
+        began: When observing began, by the performance counter.
+        recorded: Transitions of the round that are in the experience log already; their outcomes say so.
+    """
     verdicts: dict[str, Judged] = state["verdicts"]
     found: list[Outcome] = [*(state.get("outcomes") or []), *human_outcomes(verdicts)]
     outcomes = {o["call_id"]: o for o in found}
@@ -138,9 +153,10 @@ def close_round(
         done = done or reward_and_end(message)[1] is True
         tool = core.tools.get(judged["call"]["name"])
         direct = direct and tool is not None and tool.return_direct
-    transitions = yield from transitions_of(core, state, run, list(outcomes.values()))
-    for transition in transitions:
+    unrecorded = yield from transitions_of(core, state, run, list(outcomes.values()))
+    for transition in unrecorded:
         yield from log(core, transition)
+    transitions = [*recorded, *unrecorded]
     journal = yield from core.journal()
     if journal is not None and outcomes:
         yield blocking(lambda: journal.observe(run.thread, run.ns, outcomes))

@@ -1,10 +1,14 @@
-"""The two things a user may bring: a world model and a critic."""
+"""What the loop is made of: a world model and a critic, which a user may bring, and what proposes actions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from dyna_nodes.effects import Effect
 from dyna_nodes.nouns import History, Prediction, Query, Simulation, Verdict
 
 
@@ -51,6 +55,20 @@ class SurprisedWorldModel(WorldModel, Protocol):
         self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
     ) -> list[float | None]:
         """Return what `surprise` returns, without blocking the event loop."""
+        ...
+
+
+class Proposer(Protocol):
+    """What proposes actions: a chat model with its tools, or the agent that a loop is part of."""
+
+    name: str
+
+    def propose(self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig) -> Effect:
+        """Return the effect of asking for ``count`` responses; its value is a list of AIMessages."""
+        ...
+
+    def go_on(self, conversations: Sequence[Sequence[BaseMessage]], config: RunnableConfig) -> Effect:
+        """Return the effect of asking once after each of several imagined conversations, all at once."""
         ...
 
 

@@ -207,7 +207,7 @@ def test_the_schema_accepts_what_the_loader_accepts() -> None:
     files += [DynaConfig.from_dict(data).to_dict(defaults=d) for data in files for d in (False, True)]
     for file in files:
         assert [error.message for error in validator.iter_errors(file)] == []
-    for wrong in ({}, {"model": "a:b", "mod": "shadow"}, {"model": "a:b", "critic": "valeu"}):
+    for wrong in ({"model": "a:b", "mod": "shadow"}, {"model": "a:b", "critic": "valeu"}):
         assert not validator.is_valid(wrong)
 
 

@@ -44,7 +44,6 @@ CASES = {
         OK + "limits:\n  max_steps: 1\n  max_steps: 2\n",
         "dyna.yaml:4: key 'max_steps' in 'limits' stands twice, first in line 3",
     ),
-    "key is missing": ("mode: shadow\n", "dyna.yaml:1: the key 'model' is missing"),
     "key is misspelt": (
         "modl: openai:x\n",
         "dyna.yaml:1: unknown key 'modl'; did you mean 'model'?",

@@ -1,0 +1,209 @@
+"""A call of the agent on its way to the tool: it runs under its verdict, and what came of it is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages.tool import ToolCall
+from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.types import Command
+
+from dyna_graph.middleware.ledger import Execution, View, view_of
+from dyna_graph.middleware.loop import AgentLoop
+from dyna_nodes.act import guarded, outcome_of
+from dyna_nodes.answers import answer, human_outcomes, with_note
+from dyna_nodes.conversation import Candidate, marked
+from dyna_nodes.core import DynaCore, Run, Turn
+from dyna_nodes.critique import exempt
+from dyna_nodes.effects import Effect, Plan
+from dyna_nodes.escalation import ask_human
+from dyna_nodes.imagination import describe
+from dyna_nodes.journal import JournalError
+from dyna_nodes.judging import Bench, judge
+from dyna_nodes.nouns import Action, Decision, Verdict
+from dyna_nodes.observe import UNFINISHED, log, transitions_of
+from dyna_nodes.rounds import bound, change_note, judged_call
+from dyna_nodes.simulate import imagine
+from dyna_nodes.state import Judged, Outcome, Progress
+
+EDITED = "hitl_edited_tool_calls"
+"""Where `HumanInTheLoopMiddleware` notes what a human has edited: actions by the id of the call."""
+Execute = Callable[[ToolCallRequest], Effect]
+
+
+def execution(loop: AgentLoop, request: ToolCallRequest, execute: Execute) -> Plan[Any]:
+    """Execute a call of the agent under its verdict.
+
+    Args:
+        loop: The loop.
+        request: What the agent is about to do.
+        execute: Goes on with a request, through all middlewares that stand behind this one.
+
+    Returns:
+        The result of the call, with what came of it for the state.
+    """
+    began = time.perf_counter()
+    state, run = request.state, Run.of(request.runtime.config)
+    if not state.get("dyna"):
+        text = "This call was refused and did not run: nothing is known of it; DynaMiddleware has not seen the turn."
+        return ToolMessage(
+            text, tool_call_id=str(request.tool_call["id"]), name=request.tool_call["name"], status="error"
+        )
+    tools: list[BaseTool] = list(request.runtime.tools)
+    core = loop.core_of(state, run, tools)
+    view = view_of(state, [state["dyna"]["said"]])
+    call_id = str(request.tool_call["id"])
+    judged = yield from _standing(core, view, run, request)
+    while True:
+        view["verdicts"] = {**view["verdicts"], call_id: judged}
+        if not judged["runs"]:
+            said = answer(call_id, judged)
+            outcome = next(iter(human_outcomes({call_id: judged})), None)
+            return _result([said], None, (yield from _recorded(core, view, run, judged, outcome)), judged)
+        tool = core.tools.get(judged["call"]["name"])
+        seen = replace(request, tool_call={**judged["call"], "type": "tool_call"}, tool=tool, state=view)
+        try:
+            result = yield from guarded(core, seen, lambda r: execute(r.override(state=state)))
+        except (GraphBubbleUp, JournalError):
+            raise
+        except (
+            Exception
+        ) as error:  # the agent decides what an error of a tool means; here it is only recorded
+            message = ToolMessage(
+                describe(error), tool_call_id=call_id, name=tool and tool.name, status="error"
+            )
+            outcome = outcome_of(call_id, [message], time.perf_counter() - began)
+            yield from _recorded(core, view, run, judged, outcome)
+            raise
+        messages = _messages(result)
+        outcome = outcome_of(call_id, messages, time.perf_counter() - began)
+        if outcome["status"] not in UNFINISHED or not core.durable:
+            return _result(messages, result, (yield from _recorded(core, view, run, judged, outcome)), judged)
+        judged = yield from _asked(core, view, run, judged, outcome)
+
+
+def _standing(core: DynaCore, view: View, run: Run, request: ToolCallRequest) -> Plan[Judged]:
+    """Return what was decided about a call as it is now: a human may have edited it, or anybody else."""
+    call = request.tool_call
+    call_id = str(call["id"])
+    judged: Judged | None = view["verdicts"].get(call_id)
+    proposed = next((c for c in view["messages"][-1].tool_calls if c["id"] == call["id"]), None)
+    if judged is not None and any(_same(call, c) for c in (proposed, judged["call"])):
+        return judged
+    known = core.known(view, run)
+    changed = ToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call")
+    edited = (request.state.get(EDITED) or {}).get(call_id)
+    if judged is not None and edited is not None and _same(call, edited):
+        action = Action(tool=call["name"], arguments=call["args"])
+        verdict = Verdict(decision=Decision.MODIFY, reason="edited by a human", action=action, critic="human")
+        note = change_note(verdict.model_copy(update={"critic": "a human", "reason": ""}), changed)
+        return {
+            **judged,
+            "call": changed,
+            "verdict": core.shelf.write(bound(core, known, verdict, changed)),
+            "runs": True,
+            "note": note,
+            "simulation": None,
+        }
+    said = view["messages"][-1].model_copy(update={"tool_calls": [changed]})
+    progress: Progress = view["progress"]
+    turn = Turn({**progress, "spent": dict(progress["spent"])}, known, False)
+    simulations = yield from imagine(core, turn, [Candidate(said, "calls")], [], [], run)
+    bench = Bench(
+        core, known.history, view["reliability"], run, run.session(view["progress"]["trajectory"]), [said]
+    )
+    found = yield from judge(bench, simulations)
+    anew = judged_call(core, known, changed, found[0] if found else exempt(core, changed))
+    if not anew["human"]:
+        return anew
+    decided = yield from ask_human(bench, known, {call_id: anew})
+    return decided[call_id]
+
+
+def _asked(core: DynaCore, view: View, run: Run, judged: Judged, outcome: Outcome) -> Plan[Judged]:
+    """Ask a human about a call whose outcome nobody knows, or that waits for one of those."""
+    known = core.known(view, run)
+    call_id = outcome["call_id"]
+    bench = Bench(
+        core,
+        known.history,
+        view["reliability"],
+        run,
+        run.session(view["progress"]["trajectory"]),
+        view["messages"],
+    )
+    asking: Judged = {
+        **judged,
+        "human": "recover",
+        "reason": outcome["detail"],
+        "attempt": outcome["attempt"] + (0 if outcome["status"] == "deferred" else 1),
+    }
+    decided = yield from ask_human(bench, known, {call_id: asking})
+    return decided[call_id]
+
+
+def _recorded(
+    core: DynaCore, view: View, run: Run, judged: Judged, outcome: Outcome | None
+) -> Plan[list[Execution]]:
+    """Record a call that has run, at once: the run may end before the agent's next turn."""
+    if outcome is None:
+        return []
+    progress: Progress = view["progress"]
+    place = [i for i, j in view["verdicts"].items() if j["runs"] or i == outcome["call_id"]].index(
+        outcome["call_id"]
+    )
+    at = {**view, "progress": {**progress, "index": progress["index"] + place}}
+    transitions = yield from transitions_of(core, at, run, [outcome])
+    for transition in transitions:
+        yield from log(core, transition)
+    written = [core.shelf.write(t) for t in transitions]
+    return [{"outcome": {**outcome, "recorded": True}, "judged": judged, "transitions": written}]
+
+
+def _same(call: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+    return other is not None and call["name"] == other["name"] and call["args"] == other["args"]
+
+
+def _messages(result: Any) -> list[BaseMessage]:
+    """Return the messages in what a tool call returned."""
+    found: list[BaseMessage] = []
+    for part in result if isinstance(result, list) else [result]:
+        if isinstance(part, Command):
+            if isinstance(part.update, Mapping) and part.graph is None:
+                found.extend(part.update.get("messages", []))
+        else:
+            found.append(part)
+    return found
+
+
+def _result(messages: list[BaseMessage], result: Any, kept: list[Execution], judged: Judged) -> Any:
+    """Return the result with the note about it, and what came of the call for the state."""
+    if result is None or isinstance(result, ToolMessage):
+        noted = [_noted(m, judged) for m in messages]
+        return Command(update={"messages": noted, "dyna_executions": kept})
+    parts = result if isinstance(result, list) else [result]
+    return [*(_noted_part(part, judged) for part in parts), Command(update={"dyna_executions": kept})]
+
+
+def _noted(message: BaseMessage, judged: Judged) -> BaseMessage:
+    mine = isinstance(message, ToolMessage) and message.tool_call_id == judged["call"]["id"]
+    return (
+        with_note(message, judged["note"])
+        if mine and isinstance(message, ToolMessage) and not marked(message)
+        else message
+    )
+
+
+def _noted_part(part: Any, judged: Judged) -> Any:
+    if not isinstance(part, Command):
+        return _noted(part, judged)
+    if not isinstance(part.update, Mapping) or part.graph is not None:
+        return part
+    update = {**part.update, "messages": [_noted(m, judged) for m in part.update.get("messages", [])]}
+    return Command(update=update, goto=part.goto)

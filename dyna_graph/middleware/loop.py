@@ -1,0 +1,346 @@
+"""The loop inside of somebody else's agent: the same nodes, driven from the hooks of a middleware.
+
+======================  ==============================================================================================
+hook                    what happens
+======================  ==============================================================================================
+``wrap_model_call``     simulate and critique: the agent's model proposes, proposals are imagined and judged
+``after_model``         what was rejected is answered, a human is asked, the agent goes on, tries again, or ends
+``wrap_tool_call``      act: what was approved runs, once, with an intent in the journal
+``before_model``        observe: predictions are scored, transitions recorded (``after_agent`` where no turn follows)
+======================  ==============================================================================================
+
+Simulating where the model is called has a reason: LangGraph runs a node again from its beginning when a human has
+answered, and ``after_model`` is where a human is asked. So nothing is imagined twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from langchain.agents.middleware import ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages.tool import ToolCall
+from langchain_core.tools import BaseTool
+from langgraph.types import Overwrite
+
+from dyna_graph.middleware.asking import AgentPolicy, Given, message_of
+from dyna_graph.middleware.ledger import (
+    KnownTool,
+    Ledger,
+    Route,
+    View,
+    applied,
+    route_of,
+    view_of,
+)
+from dyna_nodes.answers import answers
+from dyna_nodes.conversation import last_ai, marked
+from dyna_nodes.core import DynaCore, Run
+from dyna_nodes.critique import CritiqueNode
+from dyna_nodes.effects import Plan, blocking
+from dyna_nodes.nouns import Transition, new_id
+from dyna_nodes.observe import FOREIGN, Exits, close_round, foreign
+from dyna_nodes.protocols import Proposer
+from dyna_nodes.simulate import SimulateNode
+
+CHECKPOINTER = "__pregel_checkpointer"
+"""Where LangGraph keeps the checkpointer of a run in its configuration."""
+State = Any
+"""The agent's state, a mapping."""
+
+
+class Decided(NamedTuple):
+    """What was decided about a message.
+
+    Attributes:
+        view: The state after simulate and critique.
+        route: Where the run goes.
+        said: The message; None for one that cannot stay in a conversation, such as an empty one.
+        extra: Further messages that enter the conversation.
+    """
+
+    view: View
+    route: Route
+    said: AIMessage | None
+    extra: list[BaseMessage]
+
+
+class AbsentTool(BaseTool):
+    """Stands for a tool that only its name and identity are known of."""
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"the tool {self.name!r} is not at hand here")
+
+
+class AgentLoop:
+    """The plans behind the hooks of the middleware.
+
+    Args:
+        core: What the nodes share; it is given the agent's model, tools and checkpointer for each run.
+    """
+
+    def __init__(self, core: DynaCore) -> None:
+        self.core = core
+
+    def core_for(self, run: Run, policy: Proposer, tools: Sequence[BaseTool]) -> DynaCore:
+        """Return the core for a run."""
+        return self.core.for_run(policy, tools, run.config.get("configurable", {}).get(CHECKPOINTER))
+
+    def core_of(self, state: State, run: Run, tools: Sequence[BaseTool] | None = None) -> DynaCore:
+        """Return the core for a hook in which neither model nor, perhaps, tools are at hand."""
+        ledger: Ledger = state["dyna"]
+        if tools is None:
+            tools = [self._absent(known) for known in ledger["tools"]]
+        return self.core_for(run, Given([], None, ledger["policy"]), tools)
+
+    def propose(
+        self, request: ModelRequest[Any], policy: AgentPolicy, run: Run
+    ) -> Plan[tuple[ModelResponse[Any], Ledger | None, dict[str, Any] | None]]:
+        """Ask the agent's model, imagine and judge.
+
+        Returns:
+            The response that enters the conversation, and where the loop stands with its history; None where the
+            response is no business of the loop.
+        """
+        state = request.state
+        tools = [tool for tool in request.tools if isinstance(tool, BaseTool)]
+        before = cast("Ledger | None", state.get("dyna"))
+        if before is not None and before["queue"] and before["route"] != "end":
+            view = view_of(state, [*state["messages"], before["said"]])
+            core = self.core_for(run, Given([], None, policy.name), tools)
+            call = before["queue"][0]
+            decided = yield from decide(core, view, run)
+            message = AIMessage("", tool_calls=[call], id=f"dyna-{new_id()}")
+            ledger = self._ledger(core, decided, before["said"], [call])
+            return ModelResponse(result=[message]), ledger, decided.view["history"]
+        responses: list[ModelResponse[Any]] = yield policy.sample(self.core.settings.candidates)
+        proposals = [_Proposal.of(response) for response in responses]
+        if proposals[0].closed:
+            return responses[0], None, None
+        proposals = [p for p in proposals if not p.closed]
+        core = self.core_for(run, Given([p.open for p in proposals], policy, policy.name), tools)
+        decided = yield from decide(core, view_of(state, state["messages"]), run)
+        chosen = next((p for p in proposals if decided.said and p.open.id == decided.said.id), proposals[0])
+        said = decided.said or chosen.open
+        shown = said.tool_calls
+        if decided.view["queue"]:
+            shown = shown[:1]
+        ledger = self._ledger(core, decided, said, shown)
+        return chosen.response(said, shown), ledger, decided.view["history"]
+
+    def route(self, state: State, run: Run) -> Plan[dict[str, Any] | None]:
+        """Answer what was rejected, ask a human where one is needed, and send the agent on its way."""
+        ledger: Ledger | None = state.get("dyna")
+        message = next((m for m in reversed(state["messages"]) if isinstance(m, AIMessage)), None)
+        if ledger is None or message is None:
+            return None
+        core = self.core_of(state, run)
+        update: dict[str, Any] = {}
+        new: list[BaseMessage] = []
+        if not _is_about(ledger, message):
+            pending = _unanswered(state["messages"], message)
+            if not pending:
+                return None  # an answer, or what others have dealt with
+            given = message.model_copy(update={"tool_calls": pending})
+            core = self.core_for(run, Given([given], None, ledger["policy"]), list(core.tools.values()))
+            view = {
+                **view_of({**state, "dyna_executions": []}, _before(state["messages"], message)),
+                "queue": [],
+            }
+            decided = yield from decide(core, view, run)
+            said = decided.said or given
+            shown = said.tool_calls[:1] if decided.view["queue"] else said.tool_calls
+            if shown != pending:
+                new.append(with_calls(message, shown, pending))
+            ledger = self._ledger(core, decided, said, shown)
+            update["dyna_history"] = decided.view["history"]
+        said, route, extra = ledger["said"], ledger["route"], list(ledger["extra"])
+        view = view_of({**state, "dyna": ledger, **update}, [said])
+        view["candidates"] = [{"message": said}] * self.core.settings.candidates
+        while True:
+            if route == "act":
+                view["verdicts"] |= yield from self._lost(core, view, run)
+                route = "critique" if any(j["human"] for j in view["verdicts"].values()) else route
+            if route != "critique":
+                break
+            command = yield from CritiqueNode(core).plan(view, run)
+            view, route = applied(view, command), route_of(command)
+            extra = list((command.update or {}).get("messages", []))
+            view["messages"] = [said]
+        if route == "act":
+            extra += answers(view["verdicts"])
+        if route in ("simulate", "end") and not message.tool_calls and not message.invalid_tool_calls:
+            new.append(RemoveMessage(id=str(message.id)))  # an empty response; providers refuse such messages
+        answered = {m.tool_call_id for m in state["messages"] if isinstance(m, ToolMessage)}
+        new += [m for m in extra if not (isinstance(m, ToolMessage) and m.tool_call_id in answered)]
+        update["dyna"] = _kept(ledger, view, route)
+        if new:
+            update["messages"] = new
+        if route in ("simulate", "end"):
+            update["jump_to"] = "model" if route == "simulate" else "end"
+        return update
+
+    def close(self, state: State, run: Run) -> Plan[dict[str, Any] | None]:
+        """Observe what the calls of the last message did."""
+        began = time.perf_counter()
+        if not state.get("dyna_executions"):
+            return None
+        ledger: Ledger = state["dyna"]
+        core = self.core_of(state, run)
+        view = view_of(state, [ledger["said"]])
+        recorded = [
+            core.shelf.read(Transition, t) for e in state["dyna_executions"] for t in e["transitions"]
+        ]
+        exits = Exits("simulate", "critique", "end")
+        command = yield from close_round(core, view, run, exits, began, recorded)
+        notes: list[AnyMessage] = [
+            m for m in (command.update or {})["messages"] if isinstance(m, AIMessage)
+        ]  # the calls are answered already
+        view, route = applied(view, command), route_of(command)
+        update: dict[str, Any] = {
+            "dyna": _kept(ledger, view, route),
+            "dyna_history": view["history"],
+            "dyna_executions": Overwrite([]),
+        }
+        if notes:
+            update["messages"] = notes
+        if route == "end":
+            update["jump_to"] = "end"
+        return update
+
+    def _lost(self, core: DynaCore, view: View, run: Run) -> Plan[dict[str, Any]]:
+        """Return what an earlier run has started and nobody knows the end of: a human decides before anything acts."""
+        journal = yield from core.journal()
+        if journal is None:
+            return {}
+        intents = yield blocking(partial(journal.open, run.thread, run.ns))
+        return {FOREIGN + i.call_id: foreign(i) for i in intents if i.call_id not in view["verdicts"]}
+
+    def _ledger(self, core: DynaCore, decided: Decided, said: AIMessage, shown: list[ToolCall]) -> Ledger:
+        view = decided.view
+        return {
+            "progress": view["progress"],
+            "verdicts": view["verdicts"],
+            "queue": view["queue"],
+            "reliability": view["reliability"],
+            "said": said,
+            "shown": shown,
+            "route": decided.route,
+            "extra": decided.extra,
+            "policy": core.policy.name,
+            "tools": [_known(core, tool) for tool in core.tools.values()],
+        }
+
+    def _absent(self, known: KnownTool) -> BaseTool:
+        metadata = {"sequential": True} if known["sequential"] else None
+        tool = AbsentTool(name=known["name"], description=known["name"], metadata=metadata)
+        self.core.identities.remember(tool, known["identity"], known["injected"])
+        return tool
+
+
+class _Proposal(NamedTuple):
+    """A response of the agent's model.
+
+    Attributes:
+        whole: The response.
+        message: The model's message in it.
+        open: The message without the calls that are answered already, as those of a structured answer are.
+        closed: Whether nothing is left to judge of a message with calls.
+    """
+
+    whole: ModelResponse[Any]
+    message: AIMessage
+    open: AIMessage
+    closed: bool
+
+    @classmethod
+    def of(cls, response: ModelResponse[Any]) -> _Proposal:
+        message = message_of(response)
+        if message.id is None:
+            message = message.model_copy(update={"id": f"dyna-{new_id()}"})
+        pending = _unanswered(response.result, message)
+        closed = (bool(message.tool_calls) and not pending) or response.structured_response is not None
+        if len(pending) == len(message.tool_calls):
+            return cls(response, message, message, closed)
+        return cls(response, message, message.model_copy(update={"tool_calls": pending}), closed)
+
+    def response(self, said: AIMessage, shown: Sequence[ToolCall]) -> ModelResponse[Any]:
+        """Return the response with the calls that enter the conversation now."""
+        message = self.message if said is self.open else said
+        if list(shown) != list(self.open.tool_calls) or message is not self.message:
+            message = with_calls(self.message, shown, self.open.tool_calls)
+        others = [m for m in self.whole.result if not isinstance(m, AIMessage)]
+        return ModelResponse(result=[message, *others], structured_response=self.whole.structured_response)
+
+
+def decide(core: DynaCore, view: View, run: Run) -> Plan[Decided]:
+    """Simulate and judge what the core's policy proposes."""
+    command = yield from SimulateNode(core).plan(view, run)
+    view = applied(view, command)
+    if route_of(command) == "end":
+        return Decided(view, "answer", last_ai(view["messages"]), [])
+    command = yield from CritiqueNode(core).plan(view, run)
+    new: list[BaseMessage] = (command.update or {}).get("messages", [])
+    said = next((m for m in new if isinstance(m, AIMessage) and not marked(m)), None)
+    return Decided(applied(view, command), route_of(command), said, [m for m in new if m is not said])
+
+
+def with_calls(message: AIMessage, shown: Sequence[ToolCall], instead_of: Sequence[ToolCall]) -> AIMessage:
+    """Return a message with other calls in the place of some of its own, in its content blocks, too."""
+    gone = {str(c["id"]) for c in instead_of}
+    kept = [c for c in message.tool_calls if str(c["id"]) not in gone]
+    updates: dict[str, Any] = {"tool_calls": [*kept, *shown]}
+    if not isinstance(message.content, str):
+        ids = {str(c["id"]) for c in updates["tool_calls"]}
+        updates["content"] = [
+            block
+            for block in message.content
+            if not isinstance(block, dict)
+            or block.get("type") not in ("tool_use", "tool_call")
+            or block.get("id") in ids
+        ]
+    more = {k: v for k, v in message.additional_kwargs.items() if k not in ("tool_calls", "function_call")}
+    return message.model_copy(update={**updates, "additional_kwargs": more})
+
+
+def _kept(ledger: Ledger, view: View, route: Route) -> Ledger:
+    return {
+        **ledger,
+        "progress": view["progress"],
+        "verdicts": view["verdicts"],
+        "queue": view["queue"],
+        "reliability": view["reliability"],
+        "route": route,
+        "extra": [],
+    }
+
+
+def _known(core: DynaCore, tool: BaseTool) -> KnownTool:
+    return {
+        "name": tool.name,
+        "identity": core.identities.of(tool),
+        "injected": sorted(core.identities.injected(tool)),
+        "sequential": core.tool_settings(tool.name).sequential,
+    }
+
+
+def _is_about(ledger: Ledger, message: AIMessage) -> bool:
+    """Tell whether what was decided is about a message as it stands in the conversation now."""
+    calls: Callable[[ToolCall], tuple[Any, ...]] = lambda c: (c["id"], c["name"], c["args"])  # noqa: E731
+    shown = {str(c["id"]) for c in ledger["shown"]}
+    now = [c for c in message.tool_calls if str(c["id"]) in shown]
+    if not shown:
+        return message.id == ledger["said"].id
+    return [calls(c) for c in now] == [calls(c) for c in ledger["shown"]]
+
+
+def _unanswered(messages: Sequence[BaseMessage], message: AIMessage) -> list[ToolCall]:
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
+    return [c for c in message.tool_calls if c["id"] not in answered]
+
+
+def _before(messages: Sequence[BaseMessage], message: AIMessage) -> list[BaseMessage]:
+    return list(messages[: next(i for i, m in enumerate(messages) if m is message)])
