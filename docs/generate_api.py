@@ -48,7 +48,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_nodes.scoring": "",
         "dyna_nodes.inner": "",
     },
-    "Experience": {"dyna_nodes.experience": "", "dyna_graph.reliability": ""},
+    "Experience": {"dyna_nodes.experience": "", "dyna_graph.reliability": "", "dyna_graph.harvest": ""},
     "Text formats": {"dyna_nodes.codec": "", "dyna_nodes.codec.policy": "", "dyna_nodes.codec.objectives": ""},
     "Local models": {"dyna_nodes.local": ""},
     "Tests of your own": {"dyna_nodes.testing": ""},

@@ -29,6 +29,7 @@ BUILT_IN = {
     "log": "dyna_graph.commands.log",
     "trust": "dyna_graph.commands.trust",
     "calibrate": "dyna_graph.commands.calibrate",
+    "harvest": "dyna_graph.commands.harvest",
     "version": "dyna_graph.commands.version",
 }
 INTERRUPTED = 130

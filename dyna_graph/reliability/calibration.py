@@ -123,16 +123,16 @@ def calibrate(
     older_cases = [c for c in cases if c.trajectory not in newer]
     newer_cases = [c for c in cases if c.trajectory in newer]
     needed = max(gate.minimum_count, calls_needed(1.0, wished, gate.confidence) or 0)
-    fewest = min(len(older_cases), len(newer_cases))
-    if fewest < needed:
-        reason = (
-            f"{len(older_cases)} older and {len(newer_cases)} newer calls; to prove {wished:.2f} each part needs at "
-            f"least {needed}, and more if any prediction is wrong"
-        )
-        return Calibration(key=key, wished=wished, threshold=None, status="too few", why=_lack(key, reason))
     grid = [round(i * STEP, 6) for i in range(round(1 / STEP) + 1)]
     curve = tuple((t, precision_at(older_cases, t, gate.confidence)) for t in grid)
     later = tuple((t, precision_at(newer_cases, t, gate.confidence)) for t in grid)
+    most = [part[0][1].believed for part in (curve, later)]
+    if min(most) < needed:
+        reason = (
+            f"{most[0]} older and {most[1]} newer calls could be believed; to prove {wished:.2f} each part needs at "
+            f"least {needed}, and more if any prediction is wrong"
+        )
+        return Calibration(key=key, wished=wished, threshold=None, status="too few", why=_lack(key, reason))
     good = [
         (t, p)
         for t, p in curve

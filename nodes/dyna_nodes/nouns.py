@@ -257,6 +257,8 @@ class Provenance(Noun):
         split: Data split of the game, where there is one.
         seed: Seed of the episode.
         thread: LangGraph thread id.
+        origin: What it was read from afterwards, such as a database of checkpoints; empty for what was recorded
+            while it happened.
         versions: Versions of the packages and models involved.
     """
 
@@ -266,6 +268,7 @@ class Provenance(Noun):
     split: str = ""
     seed: int | None = None
     thread: str = ""
+    origin: str = ""
     versions: Mapping[str, str] = Field(default_factory=dict)
 
 
