@@ -89,7 +89,7 @@ def middleware_options(
     """
     for key in ("system_prompt", "checkpointer"):
         if getattr(config, key) is not None:
-            raise config.problem(f"belongs to the agent: give it to create_agent, not to {key!r} here", key)
+            raise config.problem(f"{key!r} belongs to the agent: give it to create_agent, and not here", key)
     settings = dict(loop_settings(config))
     imagining = given["world_model"] if "world_model" in given else build_world_model(config, tools)
     options: dict[str, Any] = {

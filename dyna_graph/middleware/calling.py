@@ -18,17 +18,18 @@ from dyna_graph.middleware.ledger import Execution, View, view_of
 from dyna_graph.middleware.loop import AgentLoop
 from dyna_nodes.act import guarded, outcome_of
 from dyna_nodes.answers import answer, human_outcomes, with_note
-from dyna_nodes.conversation import Candidate, marked
+from dyna_nodes.conversation import Candidate, action_of, marked
 from dyna_nodes.core import DynaCore, Run, Turn
 from dyna_nodes.critique import exempt
 from dyna_nodes.effects import Effect, Plan
 from dyna_nodes.escalation import ask_human
+from dyna_nodes.histories import Known
 from dyna_nodes.imagination import describe
 from dyna_nodes.journal import JournalError
 from dyna_nodes.judging import Bench, judge
 from dyna_nodes.nouns import Action, Decision, Verdict
 from dyna_nodes.observe import UNFINISHED, log, transitions_of
-from dyna_nodes.rounds import bound, change_note, judged_call
+from dyna_nodes.rounds import bound, changed, judged_call
 from dyna_nodes.simulate import imagine
 from dyna_nodes.state import Judged, Outcome, Progress
 
@@ -60,6 +61,7 @@ def execution(loop: AgentLoop, request: ToolCallRequest, execute: Execute) -> Pl
     view = view_of(state, [state["dyna"]["said"]])
     call_id = str(request.tool_call["id"])
     judged = yield from _standing(core, view, run, request)
+    waits = True
     while True:
         view["verdicts"] = {**view["verdicts"], call_id: judged}
         if not judged["runs"]:
@@ -69,7 +71,7 @@ def execution(loop: AgentLoop, request: ToolCallRequest, execute: Execute) -> Pl
         tool = core.tools.get(judged["call"]["name"])
         seen = replace(request, tool_call={**judged["call"], "type": "tool_call"}, tool=tool, state=view)
         try:
-            result = yield from guarded(core, seen, lambda r: execute(r.override(state=state)))
+            result = yield from guarded(core, seen, lambda r: execute(r.override(state=state)), waits=waits)
         except (GraphBubbleUp, JournalError):
             raise
         except (
@@ -86,6 +88,7 @@ def execution(loop: AgentLoop, request: ToolCallRequest, execute: Execute) -> Pl
         if outcome["status"] not in UNFINISHED or not core.durable:
             return _result(messages, result, (yield from _recorded(core, view, run, judged, outcome)), judged)
         judged = yield from _asked(core, view, run, judged, outcome)
+        waits = waits and outcome["status"] != "deferred"
 
 
 def _standing(core: DynaCore, view: View, run: Run, request: ToolCallRequest) -> Plan[Judged]:
@@ -94,24 +97,12 @@ def _standing(core: DynaCore, view: View, run: Run, request: ToolCallRequest) ->
     call_id = str(call["id"])
     judged: Judged | None = view["verdicts"].get(call_id)
     proposed = next((c for c in view["messages"][-1].tool_calls if c["id"] == call["id"]), None)
-    if judged is not None and any(_same(call, c) for c in (proposed, judged["call"])):
-        return judged
-    known = core.known(view, run)
-    changed = ToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call")
     edited = (request.state.get(EDITED) or {}).get(call_id)
-    if judged is not None and edited is not None and _same(call, edited):
-        action = Action(tool=call["name"], arguments=call["args"])
-        verdict = Verdict(decision=Decision.MODIFY, reason="edited by a human", action=action, critic="human")
-        note = change_note(verdict.model_copy(update={"critic": "a human", "reason": ""}), changed)
-        return {
-            **judged,
-            "call": changed,
-            "verdict": core.shelf.write(bound(core, known, verdict, changed)),
-            "runs": True,
-            "note": note,
-            "simulation": None,
-        }
-    said = view["messages"][-1].model_copy(update={"tool_calls": [changed]})
+    if judged is not None and any(_same(call, c) for c in (proposed, judged["call"], edited)):
+        return judged if edited is None else _edited(core, core.known(view, run), judged, edited)
+    known = core.known(view, run)
+    other = ToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call")
+    said = view["messages"][-1].model_copy(update={"tool_calls": [other]})
     progress: Progress = view["progress"]
     turn = Turn({**progress, "spent": dict(progress["spent"])}, known, False)
     simulations = yield from imagine(core, turn, [Candidate(said, "calls")], [], [], run)
@@ -119,11 +110,27 @@ def _standing(core: DynaCore, view: View, run: Run, request: ToolCallRequest) ->
         core, known.history, view["reliability"], run, run.session(view["progress"]["trajectory"]), [said]
     )
     found = yield from judge(bench, simulations)
-    anew = judged_call(core, known, changed, found[0] if found else exempt(core, changed))
+    anew = judged_call(core, known, other, found[0] if found else exempt(core, other))
     if not anew["human"]:
         return anew
     decided = yield from ask_human(bench, known, {call_id: anew})
     return decided[call_id]
+
+
+def _edited(core: DynaCore, known: Known, judged: Judged, edited: Mapping[str, Any]) -> Judged:
+    """Return what a human's edit makes of a call: it is the verdict."""
+    call = changed(judged["call"], Action(tool=edited["name"], arguments=edited["args"]))
+    verdict = Verdict(
+        decision=Decision.MODIFY, reason="edited by a human", action=action_of(call), critic="human"
+    )
+    return {
+        **judged,
+        "call": call,
+        "verdict": core.shelf.write(bound(core, known, verdict, call)),
+        "runs": True,
+        "note": None,  # the gate tells the agent about the edit
+        "simulation": None,
+    }
 
 
 def _asked(core: DynaCore, view: View, run: Run, judged: Judged, outcome: Outcome) -> Plan[Judged]:

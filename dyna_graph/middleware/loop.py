@@ -160,6 +160,9 @@ class AgentLoop:
         said, route, extra = ledger["said"], ledger["route"], list(ledger["extra"])
         view = view_of({**state, "dyna": ledger, **update}, [said])
         view["candidates"] = [{"message": said}] * self.core.settings.candidates
+        answered = {m.tool_call_id for m in state["messages"] if isinstance(m, ToolMessage)}
+        # What another gate has answered already is nobody's business any more.
+        view["verdicts"] = {i: j for i, j in view["verdicts"].items() if i not in answered}
         while True:
             if route == "act":
                 view["verdicts"] |= yield from self._lost(core, view, run)
@@ -174,7 +177,6 @@ class AgentLoop:
             extra += answers(view["verdicts"])
         if route in ("simulate", "end") and not message.tool_calls and not message.invalid_tool_calls:
             new.append(RemoveMessage(id=str(message.id)))  # an empty response; providers refuse such messages
-        answered = {m.tool_call_id for m in state["messages"] if isinstance(m, ToolMessage)}
         new += [m for m in extra if not (isinstance(m, ToolMessage) and m.tool_call_id in answered)]
         update["dyna"] = _kept(ledger, view, route)
         if new:

@@ -82,9 +82,20 @@ def _explain(error: Exception) -> str:
 
 
 def guarded(
-    core: DynaCore, request: ToolCallRequest, execute: Callable[[ToolCallRequest], Effect]
+    core: DynaCore,
+    request: ToolCallRequest,
+    execute: Callable[[ToolCallRequest], Effect],
+    *,
+    waits: bool = True,
 ) -> Plan[Result]:
-    """Execute a call under its verdict, with an intent in the journal."""
+    """Execute a call under its verdict, with an intent in the journal.
+
+    Args:
+        core: What the nodes share.
+        request: The call, with the state that its verdict is in.
+        execute: Returns the effect of executing it.
+        waits: Whether it waits for calls that were started and whose end nobody knows.
+    """
     began = time.perf_counter()
     call, tool, state = request.tool_call, request.tool, request.state
     run = Run.of(request.runtime.config)
@@ -111,6 +122,8 @@ def guarded(
         if any(i.key[2:] == (call_id, attempt) and i.status == "suspended" for i in past):
             permit.expires_at = None  # it goes on with what it began while the verdict counted
     if journal is not None:
+        if not waits:
+            past = [i for i in past if i.call_id == call_id]
         known = _known_before(journal, past, call, attempt)
         if known is not None:  # what has happened does not depend on a verdict that still counts
             return _told(run, state, call, attempt, began, known)

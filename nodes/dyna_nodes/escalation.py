@@ -82,7 +82,7 @@ def _request(waiting: Mapping[str, Judged]) -> dict[str, Any]:
             {
                 "name": call["name"],
                 "args": call["args"],
-                "description": _description(call, judged["reason"], prediction),
+                "description": describe_call(call, judged["reason"], prediction),
                 "dyna": {
                     "call_id": call_id,
                     "about": judged["human"],
@@ -101,7 +101,8 @@ def _allowed(call_id: str, judged: Judged) -> list[str]:
     return ["approve", "reject"] if call_id.startswith(FOREIGN) else ALLOWED[judged["human"] or "verdict"]
 
 
-def _description(call: ToolCall, reason: str, prediction: Mapping[str, Any] | None) -> str:
+def describe_call(call: ToolCall, reason: str, prediction: Mapping[str, Any] | None) -> str:
+    """Return what a human is shown of a call: what it is, why they are asked, and what is predicted."""
     lines = [
         f"Tool: {call['name']}",
         f"Args: {call['args']}",

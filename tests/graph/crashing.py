@@ -13,11 +13,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from dyna_graph.agent import create_dyna_agent
+from dyna_graph import DynaMiddleware, create_dyna_agent
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.journal import IntentJournal
 from dyna_nodes.testing import ScriptedChatModel, calls
@@ -44,8 +45,8 @@ def note(folder: Path, name: str, line: str) -> None:
         file.write(line + "\n")
 
 
-def make_agent(folder: Path, where: str, saver: Any) -> Any:
-    """Build the agent; equal in every process."""
+def make_agent(folder: Path, where: str, saver: Any, door: str = "graph") -> Any:
+    """Build the agent, as a graph of its own or as LangChain's with the middleware; equal in every process."""
 
     def policy(messages: list[Any]) -> Any:
         answers = [m for m in messages if m.type == "tool"]
@@ -65,13 +66,12 @@ def make_agent(folder: Path, where: str, saver: Any) -> Any:
             die()
         return f"wrote {word}"
 
-    return create_dyna_agent(
-        ScriptedChatModel(script=policy),
-        [write],
-        checkpointer=saver,
-        record=folder / "experience",
-        tool_settings={"write": {"irreversible": True}},
-    )
+    model, settings = ScriptedChatModel(script=policy), {"write": {"irreversible": True}}
+    record = folder / "experience"
+    if door == "graph":
+        return create_dyna_agent(model, [write], checkpointer=saver, record=record, tool_settings=settings)
+    middleware = DynaMiddleware(record=record, tool_settings=settings)
+    return create_agent(model, [write], middleware=[middleware], checkpointer=saver)
 
 
 def cut_wires(folder: Path, where: str) -> None:
@@ -100,19 +100,24 @@ def given(text: str) -> Any:
     return {"messages": [("user", text)]} if text else None
 
 
-async def run_async(folder: Path, where: str, text: str) -> Any:
+async def run_async(folder: Path, where: str, text: str, door: str) -> Any:
     async with AsyncSqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
-        return await make_agent(folder, where, saver).ainvoke(given(text), CONFIG)
+        return await make_agent(folder, where, saver, door).ainvoke(given(text), CONFIG, **durability(door))
 
 
-def main(folder: Path, where: str, how: str, text: str) -> None:
+def durability(door: str) -> Any:
+    """Return how a caller of an agent of LangChain gets what the graph has by itself."""
+    return {} if door == "graph" else {"durability": "sync"}
+
+
+def main(folder: Path, where: str, how: str, text: str, door: str = "graph") -> None:
     """Run the agent and leave what it says in ``FOLDER/result``."""
     cut_wires(folder, where)
     if how == "async":
-        result = asyncio.run(run_async(folder, where, text))
+        result = asyncio.run(run_async(folder, where, text, door))
     else:
         with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
-            result = make_agent(folder, where, saver).invoke(given(text), CONFIG)
+            result = make_agent(folder, where, saver, door).invoke(given(text), CONFIG, **durability(door))
     pauses = [p.value for p in result.get("__interrupt__", ())]
     tools = [m.content for m in result["messages"] if m.type == "tool"]
     (folder / "result").write_text(json.dumps({"tools": tools, "pauses": pauses}))
