@@ -54,7 +54,7 @@ def build(
         checkpointer = build_checkpointer(config)
     if critic is None:
         _refuse_asking_nobody(config, checkpointer)
-    policy = model if model is not None else _policy(config)
+    policy = model if model is not None else chat_model(config, config.policy, "model")
     settings = dict(loop_settings(config))
     imagining = world_model if world_model is not None else build_world_model(config, tools)
     given: dict[str, Any] = {
@@ -100,14 +100,9 @@ def middleware_options(
         **settings,
     }
     if "critic" not in given:
-        options["critic"] = build_critic(config, None if config.model is None else _policy(config), imagining)
+        judge = None if config.model is None else chat_model(config, config.model, "model")
+        options["critic"] = build_critic(config, judge, imagining)
     return {**options, **given}
-
-
-def _policy(config: DynaConfig) -> BaseChatModel:
-    if config.model is None:
-        raise config.problem("the key 'model' is missing: the chat model that proposes actions")
-    return chat_model(config, config.model, "model")
 
 
 def loop_settings(config: DynaConfig) -> LoopSettings:

@@ -147,6 +147,17 @@ class DynaConfig(Settings):
         return config
 
     @property
+    def policy(self) -> ModelSettings:
+        """The model of the policy.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if self.model is None:
+            raise self.problem("the key 'model' is missing: the chat model that proposes actions")
+        return self.model
+
+    @property
     def folder(self) -> Path:
         """What relative paths are relative to: the folder of the file, or the working directory."""
         return Path(self._source.file).parent if self._source.file else Path()

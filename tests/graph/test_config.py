@@ -30,7 +30,7 @@ def test_the_short_form_is_three_lines(tmp_path: Path) -> None:
     config = load(
         tmp_path, "model: openai:gpt-5-mini\nworld_model: local:smollm2+my-adapter\ncritic: value\n"
     )
-    assert config.model.name == "openai:gpt-5-mini"
+    assert config.policy.name == "openai:gpt-5-mini"
     assert config.world_model.kind == "trained"
     assert config.world_model.model is not None
     assert config.world_model.model.name == "local:smollm2+my-adapter"
@@ -70,7 +70,7 @@ record: {folder: log, level: power}
 limits: {max_steps: 0x10}
 """,
     )
-    assert config.model.keywords() == {"temperature": 0.7, "max_tokens": 512, "timeout": 30.0, "seed": 1}
+    assert config.policy.keywords() == {"temperature": 0.7, "max_tokens": 512, "timeout": 30.0, "seed": 1}
     assert [(c.critic, c.tools) for c in config.critic] == [("value", ("act",)), ("judge", ("*",))]
     assert config.tools["delete_*"].irreversible is True
     assert config.tools["delete_*"].timeout == 10.0
@@ -95,8 +95,8 @@ simulate:
 world_model: ${WM:-none}
 """
     config = load(tmp_path, text, URL="http://gpu:8000/v1", KEY="secret", N="4")
-    assert config.model.name == "vllm:qwen@http://gpu:8000/v1"
-    assert config.model.options == {"api_key": "secret", "note": "${KEY}"}
+    assert config.policy.name == "vllm:qwen@http://gpu:8000/v1"
+    assert config.policy.options == {"api_key": "secret", "note": "${KEY}"}
     assert config.simulate.candidates == 4
     assert config.world_model.kind == "none"
     config.to_file(tmp_path / "again.yaml")

@@ -213,6 +213,13 @@ def test_what_cannot_be_built(name: str, folder: Path, monkeypatch: pytest.Monke
     assert str(caught.value).startswith(expected)
 
 
+def test_without_a_model_there_is_no_agent(tmp_path: Path) -> None:
+    file = tmp_path / "dyna.yaml"
+    file.write_text("mode: shadow\n")
+    with pytest.raises(ConfigError, match=r"dyna\.yaml.*the key 'model' is missing"):
+        DynaConfig.from_file(file).build([])
+
+
 def test_two_tools_of_one_name_are_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"dyna\.yaml:1: two tools are called 'read'"):
         load(folder, "model: local:smollm2\n").build([read, read], model=ScriptedChatModel(script=[]))

@@ -35,7 +35,7 @@ def configuration(config: DynaConfig, arm: Arm) -> DynaConfig:
         return config
     return config.model_copy(
         update={
-            "model": config.model.model_copy(update={"temperature": 0.0}),
+            "model": config.policy.model_copy(update={"temperature": 0.0}),
             "world_model": type(config.world_model)(kind="none"),
             "critic": (),
             "simulate": config.simulate.model_copy(update={"candidates": 1, "horizon": 1}),

@@ -164,8 +164,8 @@ def differences(evaluation: Evaluation, config: DynaConfig, split: str) -> list[
         "step limit": str(config.limits.max_steps),
         "k": str(config.simulate.candidates),
         "temperature": "the model's own"
-        if config.model.temperature is None
-        else f"{config.model.temperature:g}",
+        if config.policy.temperature is None
+        else f"{config.policy.temperature:g}",
         "horizon": str(config.simulate.horizon),
         "critic": "; ".join(map(described, config.critic)),
     }

@@ -105,7 +105,7 @@ class View:
         self.rule(Text("dyna demo", "bold"))
         for name, value in (
             ("games", f"{len(games)} {which}; at most {config.limits.max_steps} steps each"),
-            ("policy", config.model.name),
+            ("policy", config.policy.name),
             ("world model", f"{world_model}, imagines {config.simulate.candidates} candidates per step"),
         ):
             self.lines(Text(f"{name:<13}", "dim"), self.text(value), most=3)
