@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.messages.tool import ToolCall
 
 from dyna_graph.harvest.threads import Seen
+from dyna_nodes.answers import NOTE
 from dyna_nodes.conversation import action_of, is_task, marked, text_of, thought_of
 from dyna_nodes.histories import Histories, Known
 from dyna_nodes.nouns import Action, Step
@@ -22,7 +23,8 @@ REJECTED = re.compile(r"User rejected the tool call for `")
 EDITED = re.compile(r".*?Executed instead: (\S+) with arguments (\{.*?\})\.\n\nTool response:\n", re.DOTALL)
 """What `HumanInTheLoopMiddleware` writes before the result of a call that a human has changed."""
 
-
+CHANGED = re.compile(r"Executed instead: (\S+?)\((\{.*\})\)$", re.DOTALL)
+"""What Dyna's own note about a changed call ends with."""
 Keys = tuple[str, str, str]
 GIVEN = "given as input, not executed in this thread"
 
@@ -129,7 +131,7 @@ class _Reader:
                 yield Skipped(keys, call["name"], reason)
                 continue
             assert isinstance(answer.message, ToolMessage)
-            action, observation = _what_ran(answer.call or call, text_of(answer.message))
+            action, observation = _what_ran(answer.call or call, answer.message)
             reward, done = reward_and_end(answer.message)
             steps.append(Step(action=action, observation=observation))
             yield Executed(
@@ -156,7 +158,10 @@ def _unanswered(*, last: bool) -> str:
 def _why_not_executed(answer: Seen) -> str:
     """Return why the answer to a call is not what a tool did; empty when it is."""
     message = answer.message
-    if kind := marked(message).get("kind"):
+    kind = marked(message).get("kind")
+    if kind == "imagined":
+        return "imagined in a dry run"
+    if kind:
         return f"refused by Dyna ({kind})"
     if isinstance(message, ToolMessage) and message.status == "error" and REJECTED.match(text_of(message)):
         return "rejected by a human"
@@ -172,13 +177,24 @@ def _why_not_executed(answer: Seen) -> str:
     return ""
 
 
-def _what_ran(call: ToolCall, text: str) -> tuple[Action, str]:
-    """Return action and observation; where a human changed the call, the note about that is taken off."""
-    note = EDITED.match(text)
-    if note is None:
+def _what_ran(call: ToolCall, message: ToolMessage) -> tuple[Action, str]:
+    """Return action and observation: a changed call as it ran, and without the note about that or any advice."""
+    text = text_of(message)
+    own = message.additional_kwargs.get(NOTE)
+    if isinstance(own, str):
+        changed = CHANGED.search(own)
+        action = action_of(call) if changed is None else _read_action(changed[1], changed[2])
+        return action or action_of(call), text.removeprefix(own).removeprefix("\n\n")
+    foreign = EDITED.match(text)
+    action = None if foreign is None else _read_action(foreign[1], foreign[2])
+    if foreign is None or action is None:
         return action_of(call), text
+    return action, text[foreign.end() :]
+
+
+def _read_action(tool: str, arguments: str) -> Action | None:
     try:
-        arguments = json.loads(note[2])
+        values = json.loads(arguments)
     except ValueError:
-        return action_of(call), text
-    return Action(tool=note[1], arguments=arguments), text[note.end() :]
+        return None
+    return Action(tool=tool, arguments=values)

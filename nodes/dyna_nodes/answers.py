@@ -9,6 +9,8 @@ from langchain_core.messages import ToolMessage
 from dyna_nodes.conversation import mark, refusal
 from dyna_nodes.state import Judged, Outcome
 
+NOTE = "dyna_note"
+"""Key in ``additional_kwargs`` of a result that has a note in front of it."""
 REFUSED = "This call was refused and did not run."
 
 
@@ -47,9 +49,13 @@ def human_outcomes(verdicts: Mapping[str, Judged]) -> list[Outcome]:
 
 
 def with_note(message: ToolMessage, note: str | None) -> ToolMessage:
-    """Return a result with a note in front of it, such as what was changed and by whom."""
+    """Return a result with a note in front of it, such as what was changed and by whom.
+
+    The note also stands in ``additional_kwargs``, so that a reader can tell it from what the tool said.
+    """
     if not note:
         return message
+    message = message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, NOTE: note}})
     if isinstance(message.content, str):
         return message.model_copy(
             update={"content": f"{note}\n\n{message.content}" if message.content else note}

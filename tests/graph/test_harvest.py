@@ -21,15 +21,15 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 from typer.testing import CliRunner
 
-from dyna_graph import create_dyna_agent
+from dyna_graph import DynaMiddleware, create_dyna_agent
 from dyna_graph.cli import app
 from dyna_graph.errors import DynaError
 from dyna_graph.harvest import Harvest, SqliteCheckpoints, open_database
 from dyna_graph.harvest import harvest as harvest_into
 from dyna_nodes.critics import OutcomeCritic
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.nouns import Prediction, Trajectory, Transition
-from dyna_nodes.testing import ScriptedChatModel, ScriptedWorldModel, call, calls
+from dyna_nodes.nouns import Action, Decision, Prediction, Trajectory, Transition, Verdict
+from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel, call, calls
 
 
 def look(place: str) -> str:
@@ -150,30 +150,55 @@ def test_threads_of_two_databases_with_the_same_name_stay_apart(place: Place, tm
     other.connection.close()
 
 
-def test_what_the_loop_itself_recorded_is_not_written_again(place: Place) -> None:
+@pytest.mark.parametrize("door", ["graph", "middleware"])
+@pytest.mark.parametrize("mode", ["enforce", "advise"])
+def test_what_the_loop_itself_recorded_is_not_written_again(place: Place, door: str, mode: str) -> None:
     log = ExperienceLog(place.log)
-    world_model = ScriptedWorldModel(lambda query: Prediction(observation="?", success=True))
-    agent = create_dyna_agent(
-        ScriptedChatModel(
-            script=[
-                calls(("look", {"place": "desk"}, None), ("look", {"place": "bed"}, None)),
-                call("take", thing="lamp"),
-                "done",
-                call("take", thing="pen"),
-                "done",
-            ]
-        ),
-        [look, take],
-        world_model=world_model,
-        critic=OutcomeCritic("*"),
-        record=log,
-        checkpointer=place.saver,
-    )
+    script = [
+        calls(("look", {"place": "desk"}, None), ("look", {"place": "bed"}, None)),
+        call("take", thing="lamp"),
+        "done",
+        call("take", thing="pen"),
+        "done",
+    ]
+    advising = ScriptedCritic(lambda history, simulation: Verdict(decision=Decision.REJECT, hint="careful"))
+    critic = advising if mode == "advise" else CHANGING
+    agent = guarded(place, door, script, record=log, mode=mode, critic=critic)
     agent.invoke(said("Find the lamp."), thread())
     agent.invoke(said("And a pen."), thread())
-    assert len(place.transitions()) == 4
+    recorded = place.transitions()
+    assert len(recorded) == 4
     found = place.harvest()
-    assert (found.new, found.known, found.calls) == (0, 4, 4)
+    assert (found.new, found.known, found.calls, found.reasons) == (0, 4, 4, {})
+    place.log = place.log / "other"
+    assert place.harvest().new == 4
+    assert [(t.action, t.observation) for t in place.transitions()] == [
+        (t.action, t.observation) for t in recorded
+    ], "as it ran, without the critic's notes"
+
+
+def changing(history: Any, simulation: Any) -> Verdict:
+    """Change what takes a lamp."""
+    if simulation.action.arguments.get("thing") == "lamp":
+        action = Action(tool="take", arguments={"thing": "candle"})
+        return Verdict(decision=Decision.MODIFY, action=action, reason="no lamps")
+    return Verdict(decision=Decision.APPROVE)
+
+
+CHANGING = ScriptedCritic(changing)
+
+
+def guarded(place: Place, door: str, script: list[Any], **options: Any) -> Any:
+    """Return an agent with a world model, through one of the two doors."""
+    options = {
+        "world_model": ScriptedWorldModel(lambda query: Prediction(observation="?", success=False)),
+        "critic": OutcomeCritic("*"),
+        **options,
+    }
+    if door == "middleware":
+        return place.agent(*script, middleware=[DynaMiddleware(**options)])
+    model = ScriptedChatModel(script=script)
+    return create_dyna_agent(model, [look, take], checkpointer=place.saver, **options)
 
 
 def test_tools_that_raise_and_what_a_summary_removed(place: Place) -> None:
@@ -255,24 +280,23 @@ def _last_call(agent: Any, name: str) -> str:
     return next(str(m.tool_calls[0]["id"]) for m in reversed(messages) if isinstance(m, AIMessage))
 
 
-def test_what_dyna_refused_and_what_nobody_answered(place: Place) -> None:
-    world_model = ScriptedWorldModel(lambda query: Prediction(observation="?", success=False))
-    refusing = create_dyna_agent(
-        ScriptedChatModel(script=[call("take", thing="lamp"), "I could not."]),
-        [take],
-        world_model=world_model,
-        critic=OutcomeCritic("*"),
-        checkpointer=place.saver,
-    )
-    refusing.invoke(said("Take it."), thread("refused"))
+@pytest.mark.parametrize("door", ["graph", "middleware"])
+def test_what_dyna_refused_or_imagined_and_what_nobody_answered(place: Place, door: str) -> None:
+    script = [call("take", thing="lamp"), "I could not."]
+    guarded(place, door, script).invoke(said("Take it."), thread("refused"))
+    guarded(place, door, script, dry_run=True, critic=CHANGING).invoke(said("Take it."), thread("dry"))
     waiting = place.agent(
         call("take", thing="pen"), middleware=[HumanInTheLoopMiddleware(interrupt_on={"take": True})]
     )
     waiting.invoke(said("Take it."), thread("waiting"))
     found = place.harvest()
     assert found.new == 0
-    assert found.reasons == {"refused by Dyna (rejected)": 1, "not answered yet": 1}
-    assert [(line.thread, line.tool) for line in found.left_out] == [("refused", "take"), ("waiting", "take")]
+    assert found.reasons == {
+        "imagined in a dry run": 1,
+        "refused by Dyna (rejected)": 1,
+        "not answered yet": 1,
+    }
+    assert [line.thread for line in found.left_out] == ["dry", "refused", "waiting"]
 
 
 def test_examples_in_the_input_were_not_executed(place: Place) -> None:
