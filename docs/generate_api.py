@@ -22,6 +22,7 @@ PLACES = {
 SECTIONS: dict[str, dict[str, str]] = {
     "Agents and configuration": {
         "dyna_graph": "",
+        "dyna_graph.middleware": "",
         "dyna_graph.config": "DynaConfig Problem schema_text",
         "dyna_graph.models": "resolve_model check_model parse_model find_adapter shipped_adapters ModelName",
         "dyna_graph.checkpoints": "",

@@ -37,7 +37,7 @@ def predicted(tool_call: ToolCall, state: Any, runtime: Any) -> str:
     simulation = None if judged is None else judged["simulation"]
     prediction = simulation["steps"][0]["prediction"] if simulation else None
     reason = "" if judged is None else judged["reason"]
-    return describe_call(tool_call, reason or "this tool needs approval", prediction)
+    return describe_call(tool_call, reason, prediction)
 
 
 def not_vetoed(request: ToolCallRequest) -> bool:
