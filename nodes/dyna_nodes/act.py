@@ -22,7 +22,7 @@ from dyna_nodes.journal import Intent, IntentJournal, JournalError, answer_text
 from dyna_nodes.nouns import Prediction, Simulation
 from dyna_nodes.observe import log, transitions_of
 from dyna_nodes.settings import ToolSettings
-from dyna_nodes.state import Judged, Outcome
+from dyna_nodes.state import Judged, Outcome, StateError, readable
 from dyna_nodes.tool_node import CallNode
 
 Result = ToolMessage | Command[Any]
@@ -74,7 +74,7 @@ def _never() -> Any:
 
 def _explain(error: Exception) -> str:
     """Return what the policy is told about an error of a tool; errors of the loop itself end the run."""
-    if isinstance(error, JournalError):
+    if isinstance(error, JournalError | StateError):
         raise error
     if isinstance(error, Refused):
         return f"This call was refused and did not run: {error}."
@@ -99,6 +99,7 @@ def guarded(
     began = time.perf_counter()
     call, tool, state = request.tool_call, request.tool, request.state
     run = Run.of(request.runtime.config)
+    readable(state.get("progress"))
     call_id = str(call["id"])
     judged: Judged | None = (state.get("verdicts") or {}).get(call_id)
     if judged is None or not judged["runs"] or tool is None:

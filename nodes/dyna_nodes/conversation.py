@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.messages.tool import ToolCall
 
 from dyna_nodes.nouns import Action, Step, new_id
+from dyna_nodes.writable import without_unwritable
 
 MARK = "dyna"
 """Key in ``additional_kwargs`` of the messages that the loop itself writes; a dict with ``kind``."""
@@ -127,16 +128,18 @@ class Candidate(NamedTuple):
 
 
 def well_formed(message: AIMessage, taken: set[str]) -> Candidate:
-    """Make a response well formed: every call gets an id that the conversation has not seen.
+    """Make a response well formed: every call gets an id that the conversation has not seen, and arguments that
+    no checkpoint can hold make it unreadable.
 
     Args:
         message: What the policy wrote.
         taken: Ids in use; those of this message are added.
     """
+    message = without_unwritable(message)
     renamed: dict[int, str] = {}
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     for index, call in enumerate(calls):
-        if not call.get("id") or call["id"] in taken:
+        if not call.get("id") or call["id"] in taken or not call["id"].isprintable():
             renamed[index] = f"call_{new_id()}"
         taken.add(renamed.get(index) or str(call["id"]))
     updates: dict[str, Any] = {}

@@ -27,7 +27,7 @@ from dyna_nodes.policy import Policy
 from dyna_nodes.protocols import Critic, Proposer, SurprisedWorldModel, WorldModel
 from dyna_nodes.settings import LoopSettings, ToolSettings
 from dyna_nodes.shelf import Shelf
-from dyna_nodes.state import Progress
+from dyna_nodes.state import Progress, STATE_FORMAT, readable
 
 
 def session_of(config: RunnableConfig | None = None) -> str | None:
@@ -228,6 +228,7 @@ class DynaCore:
     def turn(self, state: Mapping[str, Any], run: Run) -> Turn:
         """Find out where the loop stands, and begin anew where a user has spoken."""
         progress: Progress | None = state.get("progress")
+        readable(progress)
         messages = state["messages"]
         if progress is None:
             progress = _progress(new_id(), messages)
@@ -255,6 +256,7 @@ class DynaCore:
 
     def known(self, state: Mapping[str, Any], run: Run) -> Known:
         """Return the history of a state in which `simulate` has run."""
+        readable(state["progress"])
         return self.histories.get(run.session(state["progress"]["trajectory"]), state["history"])
 
     def provenance_of(self, run: Run) -> Provenance:
@@ -293,6 +295,7 @@ def _version() -> str:
 
 def _progress(trajectory: str, messages: Sequence[BaseMessage]) -> Progress:
     return {
+        "format": STATE_FORMAT,
         "trajectory": trajectory,
         "index": 0,
         "steps": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
@@ -15,6 +16,29 @@ from dyna_nodes.trust import Tally, merge
 Ending = Literal["answer", "done", "return_direct", "end", "blocked", "max_steps"]
 """Why a run ended: a final answer, the environment's end flag, a tool whose result is the answer, a critic's
 ``end``, too many refused turns, or the limit of steps."""
+
+
+STATE_FORMAT = "dyna-state/1"
+"""Format of these channels in a checkpoint; changes with every change that older code cannot read."""
+
+
+class StateError(ValueError):
+    """A checkpoint was written by another version, whose channels mean something else."""
+
+
+def readable(progress: Mapping[str, Any] | None) -> None:
+    """Check that this version can go on with what a checkpoint holds.
+
+    Raises:
+        StateError: Another version wrote it.
+    """
+    found = STATE_FORMAT if progress is None else progress.get("format")
+    if found != STATE_FORMAT:
+        raise StateError(
+            f"this thread's checkpoint has the format {found!r}, and this version of dyna-graph reads "
+            f"{STATE_FORMAT!r}; nothing was executed. Finish the thread with the version that wrote it, or begin "
+            "a new thread with its messages"
+        )
 
 
 class Judged(TypedDict):
@@ -82,6 +106,7 @@ class Progress(TypedDict):
     """Counters of a run.
 
     Attributes:
+        format: What this and the other channels mean; see `STATE_FORMAT`.
         trajectory: Id of the trajectory.
         index: Index of the next transition in it.
         steps: Executed turns since the user spoke.
@@ -93,6 +118,7 @@ class Progress(TypedDict):
         done: Whether the environment's episode has ended.
     """
 
+    format: str
     trajectory: str
     index: int
     steps: int
