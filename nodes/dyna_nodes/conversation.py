@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.messages.tool import ToolCall
 
 from dyna_nodes.nouns import Action, Step, new_id
-from dyna_nodes.writable import without_unwritable
+from dyna_nodes.writable import unwritable, without_unwritable
 
 MARK = "dyna"
 """Key in ``additional_kwargs`` of the messages that the loop itself writes; a dict with ``kind``."""
@@ -139,9 +139,10 @@ def well_formed(message: AIMessage, taken: set[str]) -> Candidate:
     renamed: dict[int, str] = {}
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     for index, call in enumerate(calls):
-        if not call.get("id") or call["id"] in taken or not call["id"].isprintable():
+        given = call.get("id")
+        if not given or given in taken or unwritable(given):
             renamed[index] = f"call_{new_id()}"
-        taken.add(renamed.get(index) or str(call["id"]))
+        taken.add(renamed.get(index) or str(given))
     updates: dict[str, Any] = {}
     if message.id is None:
         updates["id"] = f"dyna-{new_id()}"

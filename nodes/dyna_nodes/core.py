@@ -27,7 +27,7 @@ from dyna_nodes.policy import Policy
 from dyna_nodes.protocols import Critic, Proposer, SurprisedWorldModel, WorldModel
 from dyna_nodes.settings import LoopSettings, ToolSettings
 from dyna_nodes.shelf import Shelf
-from dyna_nodes.state import Progress, STATE_FORMAT, readable
+from dyna_nodes.state import STATE_FORMAT, Progress, readable
 
 
 def session_of(config: RunnableConfig | None = None) -> str | None:

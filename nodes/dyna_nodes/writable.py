@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage
-from langchain_core.messages.tool import InvalidToolCall
+from langchain_core.messages import AIMessage, InvalidToolCall
 
 DEEPEST = 64
 """Levels of lists and objects in arguments; checkpoints hold about 250, of which the state takes its share."""

@@ -45,6 +45,11 @@ def sending(body: bytes, **options: Any) -> Reply:
     return lambda handler: send(handler, body, **options)
 
 
+def bare(handler: Any) -> None:
+    """Answer without a line of HTTP."""
+    handler.wfile.write(b"\x00\xff" * 40)
+
+
 BROKEN: dict[str, Reply] = {
     "a page of HTML": sending(b"<html>502 Bad Gateway</html>"),
     "half of the JSON": sending(completion({"content": GOOD})[:60]),
@@ -55,7 +60,7 @@ BROKEN: dict[str, Reply] = {
     "an unknown model": sending(b'{"error": {"message": "no such model"}}', status=404),
     "too many requests": sending(b"{}", status=429),
     "a connection that breaks": sending(completion({"content": GOOD}), length=100_000),
-    "bytes": lambda handler: handler.wfile.write(b"\x00\xff" * 40),
+    "bytes": bare,
     "no choices": saying(GOOD, choices=[]),
     "null instead of choices": saying(GOOD, choices=None),
     "null instead of text": saying(None),
@@ -109,7 +114,9 @@ def test_the_policy_for_failures_may_ask_a_human(drive: Any, thread: Any) -> Non
 
 
 def test_a_server_that_is_down(drive: Any) -> None:
-    with socket.socket() as taken:  # bound and never listening: nobody answers, and nobody else takes the port
+    with (
+        socket.socket() as taken
+    ):  # bound and never listening: nobody answers, and nobody else takes the port
         taken.bind(("127.0.0.1", 0))
         (text,) = answers(drive(guarded(f"http://127.0.0.1:{taken.getsockname()[1]}/v1")))
     assert PAID == []

@@ -86,6 +86,7 @@ class TrainedWorldModel:
         self.max_new_tokens = max_new_tokens
         self.name = name
         self.codec = WorldModelCodec(ChatCodec(engine.tokenizer))
+        self._longest_token = max(map(len, engine.tokenizer.get_vocab()))
 
     def predict(self, queries: Sequence[Query]) -> list[Prediction]:
         """Answer each query, in order."""
@@ -141,6 +142,7 @@ class TrainedWorldModel:
         for index, query in enumerate(queries):
             try:
                 if id(query.history) not in encoded:
+                    self._check_size(query.history)
                     encoded[id(query.history)] = self.codec.prefix(self._history(query.history))
                 prefix = encoded[id(query.history)]
                 question = self.codec.question(query.action)
@@ -156,6 +158,15 @@ class TrainedWorldModel:
                 group.members.append([])
             group.members[known[text]].append(index)
         return [group for group, _ in groups.values()], errors
+
+    def _check_size(self, history: History, *more: str) -> None:
+        """Refuse what cannot fit however it is tokenised; tokenising megabytes takes much longer than this."""
+        size = sum(map(len, (history.task, *(step.observation for step in history.steps), *more)))
+        if size > self.engine.context_length * self._longest_token:
+            raise ValueError(
+                f"a history of {len(history.steps)} steps and {size} characters does not fit into the "
+                f"{self.engine.context_length} tokens that {self.engine.base_name} reads: let the tools return less"
+            )
 
     def _check_length(self, tokens: int, history: History) -> None:
         if tokens > self.engine.context_length:
@@ -225,6 +236,12 @@ class TrainedWorldModel:
         requests: list[Request | None] = []
         lengths: list[int] = []
         for index, query in enumerate(queries):
+            try:
+                self._check_size(query.history, observations[index])
+            except ValueError:
+                requests.append(None)
+                lengths.append(0)
+                continue
             answer = self.codec.answer(observations[index], bool(successes and successes[index]))
             prefix = [*self._prefix(query.history), *self.codec.question(query.action)]
             fits = len(prefix) + len(answer) <= self.engine.context_length
