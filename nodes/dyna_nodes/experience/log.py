@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
+from types import BuiltinFunctionType, TracebackType
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError
@@ -121,7 +121,8 @@ class ExperienceLog:
 
         What may wait (the disk, a redaction hook, a new segment, an earlier record) is done in a thread, and
         cancelling the caller does not cancel it. The rest, a record of level ``process`` in an open segment, is
-        one write into the kernel's cache: handing that over would hold up the loop for longer than doing it.
+        one write into the kernel's cache: handing that over would hold up the loop for longer than doing it. Under
+        a server that raises at every blocking call, as ``langgraph dev`` does, a thread does that, too.
         """
         self._forget_parent()
         if self._writes_at_once(level or self.level):
@@ -210,6 +211,7 @@ class ExperienceLog:
         if (
             level == "power"
             or self.redact is not None
+            or _is_watched()
             or handed_over
             or not self._lock.acquire(blocking=False)
         ):
@@ -305,3 +307,8 @@ def _trajectory(name: str, transitions: list[Transition]) -> Trajectory:
     return Trajectory(
         id=name, task=first.task, transitions=tuple(transitions), outcome=outcome, provenance=first.provenance
     )
+
+
+def _is_watched() -> bool:
+    """Tell whether somebody has wrapped `os.write` to find blocking calls on the event loop."""
+    return not isinstance(os.write, BuiltinFunctionType)
