@@ -64,13 +64,14 @@ def _arguments(tool: BaseTool) -> Any:
 
 def _injected(tool: BaseTool) -> frozenset[str]:
     shown, full = tool.tool_call_schema, tool.get_input_schema()
+    function = getattr(tool, "func", None) or getattr(tool, "coroutine", None)
+    parameters = [] if function is None else inspect.signature(function).parameters.values()
+    names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    if isinstance(shown, Mapping):  # a JSON schema, as tools of MCP servers have
+        return frozenset(names - set(shown.get("properties", ())))
     if not (isinstance(shown, type) and issubclass(shown, BaseModel) and issubclass(full, BaseModel)):
         return frozenset()
-    function = getattr(tool, "func", None) or getattr(tool, "coroutine", None)
-    names = set(full.model_fields)
-    if function is not None:
-        names |= set(inspect.signature(function).parameters)
-    return frozenset(names - set(shown.model_fields))
+    return frozenset((names | set(full.model_fields)) - set(shown.model_fields))
 
 
 def bound_digest(action: Action, history_digest: str, identity: str) -> str:

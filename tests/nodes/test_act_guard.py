@@ -7,7 +7,7 @@ import time
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.tools import BaseTool, InjectedToolCallId, tool
+from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool, tool
 from langgraph.prebuilt import InjectedState
 
 from dyna_nodes.guard import GuardedTool, Identities, Permit, Refused, bound_digest
@@ -103,6 +103,21 @@ def test_arguments_that_the_graph_fills_in_are_no_part_of_the_binding() -> None:
     check.check(inspect, {"what": "it", "state": {"messages": []}, "call_id": "1"})
     with pytest.raises(Refused):
         check.check(inspect, {"what": "that", "state": {}, "call_id": "1"})
+
+
+def test_nor_are_they_for_tools_with_a_json_schema() -> None:
+    """As those of MCP servers are: a runtime is filled in beside what the schema names."""
+
+    async def run(runtime: Annotated[object | None, InjectedToolArg()] = None, **arguments: Any) -> str:
+        return "ran"
+
+    schema = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
+    remote = StructuredTool(name="inspect", description="Inspect.", args_schema=schema, coroutine=run)
+    assert Identities().injected(remote) == {"runtime"}
+    check = permit({"what": "it"}, tool=remote)
+    check.check(remote, {"what": "it", "runtime": object()})
+    with pytest.raises(Refused):
+        check.check(remote, {"what": "it", "more": 1})
 
 
 def test_the_digest_is_that_of_the_noun() -> None:
