@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow check lint types equality bench adapters evaluation docs clean
+.PHONY: help install demo test slow check lint types equality kills bench adapters evaluation docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ equality: $(STAMP) ## compare the ALFWorld engine with the alfworld package (slo
 	$(PYTHON) -m venv .venv-engines
 	.venv-engines/bin/python -m pip install --quiet alfworld==0.4.2 textworld==1.7.0
 	$(BIN)/python -m dyna_training.environments.alfworld.equality --games 200 --steps 60 --seed 0 --python .venv-engines/bin/python
+
+kills: $(STAMP) ## kill agents at a thousand random moments; nothing may be lost or repeated silently (minutes)
+	$(BIN)/python -m tests.graph.kills --kills 1000 --seed 0
 
 bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/overhead.py

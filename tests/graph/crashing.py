@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,11 @@ def make_agent(folder: Path, where: str, saver: Any, door: str = "graph") -> Any
         """Write a word."""
         if where == f"before {word}" and once(folder, word):
             die()
+        if where == "slowly":
+            time.sleep(0.004)
         note(folder, "effects", word)
+        if where == "slowly":
+            time.sleep(0.004)
         if where == f"after {word}" and once(folder, word):
             die()
         return f"wrote {word}"
@@ -100,24 +105,28 @@ def given(text: str) -> Any:
     return {"messages": [("user", text)]} if text else None
 
 
-async def run_async(folder: Path, where: str, text: str, door: str) -> Any:
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
-        return await make_agent(folder, where, saver, door).ainvoke(given(text), CONFIG, **durability(door))
-
-
 def durability(door: str) -> Any:
     """Return how a caller of an agent of LangChain gets what the graph has by itself."""
     return {} if door == "graph" else {"durability": "sync"}
 
 
+def play(folder: Path, door: str, how: str, given: Any, where: str = "never") -> Any:
+    """Give something to the agent and return its result."""
+
+    async def invoked() -> Any:
+        async with AsyncSqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+            return await make_agent(folder, where, saver, door).ainvoke(given, CONFIG, **durability(door))
+
+    if how == "async":
+        return asyncio.run(invoked())
+    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+        return make_agent(folder, where, saver, door).invoke(given, CONFIG, **durability(door))
+
+
 def main(folder: Path, where: str, how: str, text: str, door: str = "graph") -> None:
     """Run the agent and leave what it says in ``FOLDER/result``."""
     cut_wires(folder, where)
-    if how == "async":
-        result = asyncio.run(run_async(folder, where, text, door))
-    else:
-        with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
-            result = make_agent(folder, where, saver, door).invoke(given(text), CONFIG, **durability(door))
+    result = play(folder, door, how, given(text), where)
     pauses = [p.value for p in result.get("__interrupt__", ())]
     tools = [m.content for m in result["messages"] if m.type == "tool"]
     (folder / "result").write_text(json.dumps({"tools": tools, "pauses": pauses}))

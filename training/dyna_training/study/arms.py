@@ -103,7 +103,7 @@ class Part:
         """Return the stages of an arm that imitates the teacher."""
         source = self.abbreviated() if arm == "dit" else self.teacher()
         name = self._name("imitation", arm, f"seed{seed}")
-        words = self._train("policy", arm, name, seed, "imitation", self.settings.start)
+        words = self._train("policy", arm, name, seed, "imitation", self.settings.start_of(arm))
         stage = Stage(name, ((*words, "--data", _data(source.name)),), (source.name,), product="run/adapter")
         return [source, stage]
 

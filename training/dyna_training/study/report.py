@@ -70,7 +70,7 @@ def markdown(results: Mapping[str, Any], stem: str) -> str:
         lines += [f"**Underpowered: {_counted(settings['seeds'], 'training seed')} instead of {SEEDS_FOR_AN_ORDER}; no "
                   "order of arms is claimed, and what is said of one is only what was measured.**", ""]  # fmt: skip
     lines += [f"`{results['command']}`", ""]
-    start = f"the adapter {Path(settings['start']).name}" if settings["start"] else "a fresh adapter"
+    start = _start(settings["start"])
     lines += [
         f"{results['hardware']}; base {settings['base']}, imitation from {start}; training seeds {settings['seeds']}; "
         f"temperature {settings['temperature']:g}, {settings['runs']} runs, {settings['max_steps']} steps; "
@@ -83,6 +83,15 @@ def markdown(results: Mapping[str, Any], stem: str) -> str:
     lines += _paper()
     lines += _stages(results)
     return "\n".join(lines)
+
+
+def _start(start: str | Mapping[str, str] | None) -> str:
+    """Say what imitation goes on from."""
+    if start is None:
+        return "a fresh adapter"
+    if isinstance(start, str):
+        return f"the adapter `{start}`"
+    return "adapters (" + ", ".join(f"{arm} from `{adapter}`" for arm, adapter in start.items()) + ")"
 
 
 def _part(name: str, part: Mapping[str, Any], results: Mapping[str, Any], stem: str) -> Iterator[str]:

@@ -134,10 +134,10 @@ class StudySettings(Section):
 
     study: Literal["dyna-think"] = Field("dyna-think", description="The study.")
     base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
-    start: str | None = Field(
+    start: str | dict[Arm, str] | None = Field(
         None,
-        description="Adapter that the imitating arms go on from: a folder, or a shipped one; none: a fresh one. With a "
-        "held-out task type, one that never saw it; the shipped ones have seen all.",
+        description="Adapter that the imitating arms go on from: a folder, or a shipped one; by arm, where each has its "
+        "own; none: a fresh one. With a held-out task type, one that never saw it; the shipped ones have seen all.",
     )
     arms: tuple[Arm, ...] = Field(ARMS, min_length=1, description="The rows of the table.")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Training seeds.")
@@ -182,6 +182,10 @@ class StudySettings(Section):
         default_factory=dict, description=f"Settings of the recipes by phase: {', '.join(PHASES)}."
     )
     environments: dict[str, EnvironmentStudy] = Field(min_length=1, description="The study's parts, by name.")
+
+    def start_of(self, arm: Arm) -> str | None:
+        """Return the adapter that an imitating arm goes on from; None for a fresh one."""
+        return self.start.get(arm) if isinstance(self.start, dict) else self.start
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -234,10 +238,13 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
             f"nobody shortens by the name {settings.abbreviator!r}, and it names no chat model; {hint}",
             "abbreviator",
         )
-    shipped = settings.start is not None and settings.start in shipped_adapters()
+    starts = {settings.start_of(arm) for arm in IMITATION}
+    shipped = sorted(starts & set(shipped_adapters()))
     for name, part in settings.environments.items():
         if shipped and part.held_out_task_type is not None and part.environment == ALFWORLD:
-            message = f"the shipped adapter {settings.start} was trained on this task type; begin with a fresh adapter"
+            message = (
+                f"the shipped adapter {shipped[0]} was trained on this task type; begin with a fresh adapter"
+            )
             yield problem(message, "environments", name, "held_out_task_type")
         teacher = part.teacher
         for key, names in (("behaviours", teacher.behaviours), ("judged", (teacher.judged,))):
