@@ -316,6 +316,12 @@ def _refuse_asking_nobody(config: DynaConfig, checkpointer: Any) -> None:
             if getattr(config.critique, key) == "escalate"
         ),
         *(("critic", i) for i, critic in enumerate(config.critic) if _may_escalate(critic)),
+        *(
+            ("tools", glob, key)
+            for glob, tool in config.tools.items()
+            for key in ("on_uncertain", "on_reject", "on_failure")
+            if getattr(tool, key) == "escalate"
+        ),
     ]
     if asking:
         message = "may ask a human, which needs a checkpointer; set checkpointer: memory, or sqlite:FILE"

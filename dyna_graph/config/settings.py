@@ -260,6 +260,16 @@ class ToolSettings(Settings):
     """How often an idempotent tool is called again after it raised."""
     sequential: bool = False
     """Calls run one after another, each imagined after the previous one was executed; for environments."""
+    needs_success: bool | None = None
+    """An approved call counts as uncertain unless its success is predicted. Left out: so for irreversible tools."""
+    min_confidence: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    """An approved call counts as uncertain where its prediction has less confidence, or none. Left out: any will do."""
+    on_uncertain: Policy = "block"
+    """What becomes of an uncertain call: `block`, `allow`, or `escalate` to a human."""
+    on_reject: Policy = "block"
+    """What becomes of a call that its critic rejects."""
+    on_failure: Policy | None = None
+    """What becomes of a call whose critic or world model broke. Left out: what `critique` says."""
 
     @model_validator(mode="after")
     def _retried_only_when_idempotent(self) -> Self:

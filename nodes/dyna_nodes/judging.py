@@ -14,6 +14,7 @@ from dyna_nodes.critics.value import imagined_return
 from dyna_nodes.effects import Effect, Plan, within
 from dyna_nodes.imagination import describe, inner_of, predict, told_thinking
 from dyna_nodes.nouns import Decision, History, ImaginedStep, Query, Simulation, Verdict
+from dyna_nodes.policies import settled
 from dyna_nodes.policy import behind_the_scenes
 from dyna_nodes.trust import Tally, measured
 
@@ -143,7 +144,9 @@ def _ask(bench: Bench, simulations: Sequence[Simulation]) -> Plan[list[Verdict]]
     critic = bench.core.critic
     if critic is None:
         return [
-            Verdict(decision=Decision.APPROVE, reason="there is no critic", score=s.value)
+            settled(
+                bench.core, Verdict(decision=Decision.APPROVE, reason="there is no critic", score=s.value), s
+            )
             for s in simulations
         ]
     name = str(getattr(critic, "name", type(critic).__name__))
@@ -166,7 +169,10 @@ def _ask(bench: Bench, simulations: Sequence[Simulation]) -> Plan[list[Verdict]]
         got = f"{len(verdicts)} verdicts" if isinstance(verdicts, list | tuple) else type(verdicts).__name__
         reason = f"the critic answered {len(simulations)} simulations with {got}"
         verdicts = [failure(name, reason)] * len(simulations)
-    return [_settled(bench.core, _sensible(bench.core, v, name)) for v in verdicts]
+    return [
+        settled(bench.core, _sensible(bench.core, verdict, name), simulation)
+        for verdict, simulation in zip(verdicts, simulations, strict=True)
+    ]
 
 
 def _sensible(core: DynaCore, verdict: Any, name: str) -> Verdict:
@@ -178,25 +184,3 @@ def _sensible(core: DynaCore, verdict: Any, name: str) -> Verdict:
         if verdict.action.tool not in core.tools:
             return failure(name, f"a modify verdict names the unknown tool {verdict.action.tool!r}")
     return verdict if verdict.critic else verdict.model_copy(update={"critic": name})
-
-
-def _settled(core: DynaCore, verdict: Verdict) -> Verdict:
-    """Apply the failure policy, and refuse what only a human could decide where none can be asked."""
-    if verdict.failed:
-        policy = core.settings.on_failure
-        decision = {"block": Decision.REJECT, "allow": Decision.APPROVE, "escalate": Decision.ESCALATE}[
-            policy
-        ]
-        verdict = verdict.model_copy(update={"decision": decision, "action": None})
-    if verdict.decision is Decision.ESCALATE and not core.durable:
-        reason = f"{verdict.reason}; a human would have to decide, but the agent has no checkpointer".lstrip(
-            "; "
-        )
-        return verdict.model_copy(
-            update={
-                "decision": Decision.REJECT,
-                "reason": reason,
-                "hint": verdict.hint or "This call needs a human.",
-            }
-        )
-    return verdict

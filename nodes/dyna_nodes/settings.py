@@ -29,6 +29,14 @@ class ToolSettings(Noun):
         retries: How often an idempotent tool is called again after it raised.
         sequential: Calls run one after another, each imagined after the previous one was executed; for tools
             of an environment. One sequential call makes its whole message sequential.
+        needs_success: Whether an approved call counts as uncertain unless its success is predicted. None: where
+            the tool is irreversible and there is a world model.
+        min_confidence: Confidence of the prediction, in [0, 1], below which an approved call counts as uncertain;
+            one without a confidence does, too. None: none is needed.
+        on_uncertain: What becomes of an uncertain call: ``block`` rejects it, ``allow`` runs it, ``escalate`` asks
+            a human.
+        on_reject: The same for calls that the critic rejects.
+        on_failure: The same for calls whose critic or world model broke; None for what the loop does.
     """
 
     simulate: bool = True
@@ -38,6 +46,11 @@ class ToolSettings(Noun):
     idempotent: bool = False
     retries: int = Field(default=0, ge=0)
     sequential: bool = False
+    needs_success: bool | None = None
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    on_uncertain: Policy = "block"
+    on_reject: Policy = "block"
+    on_failure: Policy | None = None
 
     @model_validator(mode="after")
     def _only_idempotent_tools_are_retried(self) -> ToolSettings:
@@ -103,7 +116,10 @@ class LoopSettings(Noun):
     @property
     def can_escalate(self) -> bool:
         """Whether a policy of these settings may ask a human."""
-        return "escalate" in (self.on_exhausted, self.on_failure)
+        tools = [
+            p for tool in self.tools.values() for p in (tool.on_uncertain, tool.on_reject, tool.on_failure)
+        ]
+        return "escalate" in (self.on_exhausted, self.on_failure, *tools)
 
 
 _DEFAULT = ToolSettings()

@@ -19,7 +19,7 @@ from dyna_graph.config.build import build_critic, build_record, build_world_mode
 from dyna_nodes import critics
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Action, Decision, History, ImaginedStep, Prediction, Query, Simulation, Verdict
-from dyna_nodes.testing import ScriptedChatModel, call
+from dyna_nodes.testing import ScriptedChatModel, ScriptedWorldModel, call
 from dyna_nodes.world_models import ChatWorldModel
 
 WORLD = '''
@@ -145,7 +145,12 @@ def test_parts_given_in_code_replace_configured_ones(folder: Path) -> None:
     policy = ScriptedChatModel(script=[call("delete", path="passwords"), "Done."])
     critic = critics.RuleCritic()
     agent = load(folder, CAREFUL).build(
-        [delete, read], model=policy, critic=critic, checkpointer=saver, name="x"
+        [delete, read],
+        model=policy,
+        world_model=ScriptedWorldModel(lambda query: Prediction(success=True)),
+        critic=critic,
+        checkpointer=saver,
+        name="x",
     )
     result = agent.invoke({"messages": [("user", "x")]}, {"configurable": {"thread_id": "1"}})
     assert tool_results(result) == ["deleted passwords"]

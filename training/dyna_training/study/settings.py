@@ -136,8 +136,8 @@ class StudySettings(Section):
     base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
     start: str | dict[Arm, str] | None = Field(
         None,
-        description="Adapter that the imitating arms go on from: a folder, or a shipped one; by arm, where each has its "
-        "own; none: a fresh one. With a held-out task type, one that never saw it; the shipped ones have seen all.",
+        description="Adapter that the imitating arms go on from: a folder, or a shipped one; by arm, where each has "
+        "its own; none: a fresh one. With a held-out task type, one that never saw it; the shipped ones have seen all.",
     )
     arms: tuple[Arm, ...] = Field(ARMS, min_length=1, description="The rows of the table.")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Training seeds.")
