@@ -1,29 +1,30 @@
 """An order desk whose refunds are tried on a copy of the database before they are paid.
 
-The agent means well and makes a mistake: it refunds 400.00 for an order of 40.00. The tools do what they are
-told. What stops it is a world model: each refund runs on a copy of the database first, and a critic lets it
-through only where that is predicted to succeed. Offline: the policy is a script, everything else is real.
+The agent is one that `langchain.agents.create_agent` made. It means well and makes a mistake: it refunds 400.00 for an
+order of 40.00. The tools do what they are told. What stops it is one more line, the middleware: each refund runs on a
+copy of the database first, and a critic lets it through only where that is predicted to succeed. Offline: the policy
+is a script, everything else is real.
 
     python examples/01_guarded_tools.py
 
 Prints:
 
-    without a world model
-      ran       find_order({"order_id": 1042})
-                order 1042: lamp, paid 40.00, refunded 0.00, delivered
-      ran       refund_order({"amount": 400, "order_id": 1042})
-                refunded 400.00 for order 1042
-      answered  You have your money back; sorry about the lamp.
+    as it was
+      find_order({"order_id": 1042})
+        order 1042: lamp, paid 40.00, refunded 0.00, delivered
+      refund_order({"amount": 400, "order_id": 1042})
+        refunded 400.00 for order 1042
+      You have your money back; sorry about the lamp.
     in the database: lamp, paid 40.00, refunded 400.00, delivered
 
-    with a world model
-      ran       find_order({"order_id": 1042})
-                order 1042: lamp, paid 40.00, refunded 0.00, delivered
-      rejected  refund_order({"amount": 400, "order_id": 1042})
-                outcome: no success predicted
-      ran       refund_order({"amount": 40, "order_id": 1042})
-                refunded 40.00 for order 1042
-      answered  You have your money back; sorry about the lamp.
+    with DynaMiddleware
+      find_order({"order_id": 1042})
+        order 1042: lamp, paid 40.00, refunded 0.00, delivered
+      refund_order({"amount": 400, "order_id": 1042})
+        rejected: This call should not run: no success predicted. Prediction: "refunded 400.00 for order 1042"
+      refund_order({"amount": 40, "order_id": 1042})
+        refunded 40.00 for order 1042
+      You have your money back; sorry about the lamp.
     in the database: lamp, paid 40.00, refunded 40.00, delivered
     predictions that came true: 1 of 1
 """
@@ -36,14 +37,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 
-from dyna_graph import DynaGraph, create_dyna_agent
+from dyna_graph import DynaMiddleware
 from dyna_nodes.critics import OutcomeCritic
-from dyna_nodes.events import CritiqueEvent, ObserveEvent, SimulateEvent
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.nouns import Decision, Prediction, Query
+from dyna_nodes.nouns import Action, Prediction, Query
 from dyna_nodes.testing import ScriptedChatModel, call
 
 SHOP = """
@@ -134,22 +135,18 @@ def policy() -> ScriptedChatModel:
     return ScriptedChatModel(script=reply)
 
 
-def run(agent: DynaGraph) -> None:
+def run(agent: Any) -> None:
     """Let the agent answer a customer, and show what it does."""
-    proposed = {}
     question = {"messages": [("user", "Order 1042 arrived broken. Please give me my money back.")]}
-    for event in agent.stream(question, stream_mode="custom"):
-        if isinstance(event, SimulateEvent):
-            proposed = {i: action for c in event.candidates for i, action in c.calls.items()}
-            if event.answer is not None:
-                print(f"  answered  {event.answer}")
-        elif isinstance(event, CritiqueEvent):
-            for call_id, verdict in event.verdicts.items():
-                if verdict.decision is Decision.REJECT:
-                    print(f"  rejected  {proposed[call_id].text}\n            {verdict.reason}")
-        elif isinstance(event, ObserveEvent):
-            for step in event.transitions:
-                print(f"  ran       {step.action.text}\n            {step.observation}")
+    for message in agent.invoke(question)["messages"]:
+        if isinstance(message, ToolMessage):
+            print("    " + ("rejected: " if message.status == "error" else "") + str(message.content))
+        elif isinstance(message, AIMessage):
+            print("  " + (_calls(message) or str(message.content)))
+
+
+def _calls(message: AIMessage) -> str:
+    return ", ".join(Action(tool=c["name"], arguments=c["args"]).text for c in message.tool_calls)
 
 
 def open_shop(file: Path) -> sqlite3.Connection:
@@ -164,24 +161,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        print("without a world model")
+        print("as it was")
         database = open_shop(folder / "unguarded.sqlite")
-        run(create_dyna_agent(policy(), order_tools(database)))
+        run(create_agent(policy(), order_tools(database)))
         print("in the database:", described(database, 1042))
         database.close()
 
-        print("\nwith a world model")
+        print("\nwith DynaMiddleware")
         database = open_shop(folder / "guarded.sqlite")
         with ExperienceLog(folder / "experience") as log:
-            agent = create_dyna_agent(
-                policy(),
-                order_tools(database),
-                world_model=TrialRun(database),
-                critic=OutcomeCritic(["refund_*", "cancel_*"]),
-                tool_settings={"find_*": {"simulate": False}},  # looking does no harm
+            guard = DynaMiddleware(
+                TrialRun(database),
+                OutcomeCritic(["refund_*", "cancel_*"]),
+                tool_settings={
+                    "find_*": {"simulate": False},
+                    "*": {"irreversible": True},
+                },  # looking does no harm
                 record=log,
             )
-            run(agent)
+            run(create_agent(policy(), order_tools(database), middleware=[guard]))
             matches = [t.scores["exact"] for t in log.read() if "exact" in t.scores]
         print("in the database:", described(database, 1042))
         print(f"predictions that came true: {sum(matches):.0f} of {len(matches)}")
