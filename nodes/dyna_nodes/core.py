@@ -18,7 +18,7 @@ from langgraph.config import get_stream_writer
 
 from dyna_nodes.conversation import answered, executed, new_turn, task_of
 from dyna_nodes.effects import Effect, Plan, aperform, perform
-from dyna_nodes.experience import ExperienceLog
+from dyna_nodes.experience import ExperienceLog, LoggedReliability
 from dyna_nodes.guard import Identities
 from dyna_nodes.histories import Histories, Known
 from dyna_nodes.journal import IntentJournal, ajournal_beside, journal_beside
@@ -28,6 +28,7 @@ from dyna_nodes.protocols import Critic, Proposer, SurprisedWorldModel, WorldMod
 from dyna_nodes.settings import LoopSettings, ToolSettings
 from dyna_nodes.shelf import Shelf
 from dyna_nodes.state import STATE_FORMAT, Progress, readable
+from dyna_nodes.trust import Tally
 
 
 def session_of(config: RunnableConfig | None = None) -> str | None:
@@ -191,6 +192,8 @@ class DynaCore:
         self.histories = Histories()
         self.shelf = Shelf()
         self.tool_node = make_tool_node(self)
+        name = None if world_model is None else str(getattr(world_model, "name", type(world_model).__name__))
+        self._earned = None if record is None else LoggedReliability(record, model=name)
         self._journal = journal
         self._journalled = journalled
         self._tool_settings = {name: _settings_of(tool, self.settings) for name, tool in self.tools.items()}
@@ -258,6 +261,10 @@ class DynaCore:
         """Return the history of a state in which `simulate` has run."""
         readable(state["progress"])
         return self.histories.get(run.session(state["progress"]["trajectory"]), state["history"])
+
+    def track_record(self, reliability: Tally | None) -> Tally:
+        """Return how the world model's predictions have held: in all runs that the record knows, else in this one."""
+        return reliability or {} if self._earned is None else self._earned()
 
     def provenance_of(self, run: Run) -> Provenance:
         """Return what is noted in the transitions of a run."""

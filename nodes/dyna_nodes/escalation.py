@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages.tool import ToolCall
@@ -18,6 +19,7 @@ from dyna_nodes.nouns import Action, Decision, Prediction, Simulation, Verdict
 from dyna_nodes.observe import FOREIGN
 from dyna_nodes.rounds import bound, change_note, changed, judged_call, shown_to_policy
 from dyna_nodes.state import Judged
+from dyna_nodes.trust import METRICS, Estimate, Tally, estimate
 
 ALLOWED = {"verdict": ["approve", "edit", "reject", "respond"], "recover": ["approve", "reject", "respond"]}
 
@@ -28,16 +30,19 @@ def ask_human(
     """Ask about every call that waits for a human, all in one interrupt, and return what follows.
 
     The value of the interrupt is a ``HITLRequest``: ``action_requests`` and ``review_configs``; each request
-    also carries ``dyna`` with the call's id, the prediction and the verdict. The answer is a
-    ``HITLResponse``. An answer that does not fit is asked for again, with ``error`` in the request.
+    also carries ``dyna`` with the call's id, the prediction, the verdict, and how predictions about this tool have
+    held so far. The answer is a ``HITLResponse``. An answer that does not fit is asked for again, with ``error`` in
+    the request.
 
     Calls whose ids are in ``finished`` have run already: nothing that is decided now is about them.
     """
     core, run = bench.core, bench.run
     waiting = {i: j for i, j in verdicts.items() if j["human"]}
-    decisions, error = _decisions(core, waiting, interrupt(_request(waiting)))
+    figures = yield blocking(lambda: core.track_record(bench.reliability))
+    request = _request(waiting, figures)
+    decisions, error = _decisions(core, waiting, interrupt(request))
     while error is not None:
-        decisions, error = _decisions(core, waiting, interrupt({**_request(waiting), "error": error}))
+        decisions, error = _decisions(core, waiting, interrupt({**request, "error": error}))
     result = dict(verdicts)
     journal = yield from core.journal()
     for (call_id, judged), decision in zip(waiting.items(), decisions, strict=True):
@@ -73,22 +78,24 @@ def _judged_again(bench: Bench, known: Known, stale: Mapping[str, Judged]) -> Pl
     return result
 
 
-def _request(waiting: Mapping[str, Judged]) -> dict[str, Any]:
+def _request(waiting: Mapping[str, Judged], figures: Tally) -> dict[str, Any]:
     requests, configs = [], []
     for call_id, judged in waiting.items():
         call, simulation = judged["call"], judged["simulation"]
         prediction = simulation["steps"][0]["prediction"] if simulation else None
+        held = {m: estimate(figures, call["name"], m) for m in METRICS} if prediction else {}
         requests.append(
             {
                 "name": call["name"],
                 "args": call["args"],
-                "description": describe_call(call, judged["reason"], prediction),
+                "description": describe_call(call, judged["reason"], prediction, held),
                 "dyna": {
                     "call_id": call_id,
                     "about": judged["human"],
                     "reason": judged["reason"],
                     "prediction": prediction,
                     "verdict": judged["verdict"],
+                    "track_record": {m: e._asdict() for m, e in held.items() if e.calls},
                 },
             }
         )
@@ -101,7 +108,12 @@ def _allowed(call_id: str, judged: Judged) -> list[str]:
     return ["approve", "reject"] if call_id.startswith(FOREIGN) else ALLOWED[judged["human"] or "verdict"]
 
 
-def describe_call(call: ToolCall, reason: str, prediction: Mapping[str, Any] | None) -> str:
+def describe_call(
+    call: ToolCall,
+    reason: str,
+    prediction: Mapping[str, Any] | None,
+    held: Mapping[str, Estimate] = MappingProxyType({}),
+) -> str:
     """Return what a human is shown of a call: what it is, why they are asked, and what is predicted."""
     lines = [
         f"Tool: {call['name']}",
@@ -116,6 +128,10 @@ def describe_call(call: ToolCall, reason: str, prediction: Mapping[str, Any] | N
             lines.append(f"Predicted outcome: {found.observation or found.difference}")
         figures = {"reward": found.reward, "success": found.success, "confidence": found.confidence}
         lines += [f"Predicted {name}: {value}" for name, value in figures.items() if value is not None]
+        exact = held.get("exact")
+        if exact is not None and exact.calls:
+            came = f"{exact.mean * exact.calls:.0f} of {exact.calls}"
+            lines.append(f"Predictions about this tool that came true to the letter: {came}")
     return "\n".join(lines)
 
 

@@ -320,3 +320,27 @@ def test_a_user_may_speak_instead_of_deciding(drive: Any, thread: Any) -> None:
     prompt = agent.model.prompts[1]
     assert [m.type for m in prompt] == ["human", "ai", "tool", "human"]
     assert "may or may not have run" in prompt[2].content
+
+
+def test_the_request_tells_how_predictions_about_the_tool_have_held(drive: Any, tmp_path: Any) -> None:
+    """All runs that the record knows count, not only this thread."""
+
+    def true(query: Query) -> str:
+        return str(look.invoke(dict(query.action.arguments)))
+
+    script = [call("look", where="a"), call("look", where="b"), "Done."]
+    world = ScriptedWorldModel(true)
+    drive(
+        agent_with(script, record=tmp_path, world_model=world),
+        "go",
+        {"configurable": {"thread_id": "earlier"}},
+    )
+    agent = agent_with([call("look", where="risky"), "Done."], record=tmp_path, world_model=world)
+    (pause,) = drive(agent, "go", {"configurable": {"thread_id": "later"}})["__interrupt__"]
+    (request,) = pause.value["action_requests"]
+    held = request["dyna"]["track_record"]["exact"]
+    assert held == pytest.approx({"calls": 2, "mean": 1.0, "lower": 0.425}, abs=0.001)
+    assert "Predictions about this tool that came true to the letter: 2 of 2" in request["description"]
+    fresh = agent_with([call("look", where="risky"), "Done."], world_model=ScriptedWorldModel(true))
+    (pause,) = drive(fresh, "go", {"configurable": {"thread_id": "new"}})["__interrupt__"]
+    assert "to the letter" not in pause.value["action_requests"][0]["description"]
