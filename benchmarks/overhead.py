@@ -6,8 +6,8 @@ project (simulate with a scripted world model, critique, act, observe, recording
     python benchmarks/overhead.py            a table; exit status 1 when a target is missed
     python benchmarks/overhead.py --json     the same as JSON
 
-Targets, for ``invoke`` and ``ainvoke``: the graph takes at most 1.5 times `create_agent` per step, and at most 5 ms; the
-middleware adds at most 5 ms to the step of the agent that it is in. Rounds of all agents alternate, and the median
+Targets, for ``invoke`` and ``ainvoke``: the graph takes at most 1.5 times `create_agent` per step, and at most 5 ms;
+the middleware adds at most 5 ms to the step of the agent that it is in. Rounds of all agents alternate, and the median
 counts, so that a busy machine slows down all alike.
 """
 
@@ -156,11 +156,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours = dyna(steps, folder)
-        agents = {
-            "create_agent": create_agent(policy(steps), [noop]),
-            "dyna": ours,
-            "middleware": middled(steps, folder),
-        }
+        base = create_agent(policy(steps), [noop])
+        agents = {"create_agent": base, "dyna": ours, "middleware": middled(steps, folder)}
         sync = compare(agents, steps, rounds, False)
         async_ = compare(agents, steps, rounds, True)
         with (
