@@ -14,6 +14,7 @@ import typer
 
 from dyna_training.cli.command_line import command
 from dyna_training.cli.evaluate_agent import agent
+from dyna_training.cli.evaluate_injections import injections
 from dyna_training.cli.evaluate_thinking import thinking
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def _eval() -> None:
 
 app.command("agent")(agent)
 app.command("thinking")(thinking)
+app.command("injections")(injections)
 
 
 @app.command("world-model")
