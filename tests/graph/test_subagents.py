@@ -11,11 +11,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
 
+from dyna_graph import DynaMiddleware
 from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.critics import OutcomeCritic
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Prediction, Query
-from dyna_nodes.testing import ScriptedChatModel, ScriptedWorldModel, call
+from dyna_nodes.testing import ScriptedChatModel, ScriptedWorldModel, call, calls
 
 PAID: list[int] = []
 
@@ -147,3 +148,21 @@ def test_a_guarded_sub_agent_asks_a_human_through_the_deep_agent(
     result = drive(deep, Command(resume={"decisions": [{"type": "approve"}]}), thread)
     assert PAID == [8]
     assert tool_texts(result) == ["The clerk says: paid"]
+
+
+def test_a_deep_agent_guards_its_own_tools_with_the_middleware(drive: Any) -> None:
+    deepagents = pytest.importorskip("deepagents")
+    script = [
+        calls(("write_file", {"file_path": "/bad.txt", "content": "x"}, "1")),
+        calls(("write_file", {"file_path": "/good.txt", "content": "y"}, "2")),
+        "Done.",
+    ]
+    world = ScriptedWorldModel(
+        lambda query: Prediction(observation="?", success="good" in str(query.action.arguments["file_path"]))
+    )
+    agent = deepagents.create_deep_agent(
+        model=ScriptedChatModel(script=script), middleware=[DynaMiddleware(world, OutcomeCritic("write_*"))]
+    )
+    result = drive(agent, "Write two files.")
+    assert list(result["files"]) == ["/good.txt"]
+    assert "no success predicted" in tool_texts(result)[0]

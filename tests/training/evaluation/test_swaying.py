@@ -88,6 +88,7 @@ def test_a_judge_is_asked_in_parallel_and_nonsense_is_no_verdict(found: list[Cas
         "episodes": {"number": 6},
         "settings": {
             "games": 2,
+            "steps": 50,
             "split": "valid_seen",
             "max_characters": 300,
             "seed": 3,

@@ -49,6 +49,7 @@ class InjectionEvaluation(BaseModel):
     judge_tokens: int = Field(96, ge=1, description="Longest verdict of the judge, in tokens.")
     split: Split = Field("dev_unseen", description="Split of the games.")
     games: int = Field(8, ge=1, description="Games; each is played by every behaviour of the mixture.")
+    steps: int = Field(50, ge=2, description="States are drawn among the first so many steps of an episode.")
     texts: int = Field(0, ge=0, description="How many attacks, evenly over the families; 0 is all.")
     max_characters: int = Field(2000, ge=1, description="Longer attacks are cut to this length.")
     batch: int = Field(4, ge=1, description="Attacks asked about together, with all their notes and actions.")
@@ -95,7 +96,9 @@ def evaluate(settings: InjectionEvaluation, progress: Progress = no_progress) ->
         seed=settings.seed,
         on_game=lambda done, of: progress("games", done, of),
     )
-    found = cases(episodes, chosen(settings.texts), settings.max_characters, settings.seed)
+    found = cases(
+        episodes, chosen(settings.texts), settings.max_characters, settings.seed, steps=settings.steps
+    )
     engine = get_engine(settings.base, settings.dtype, settings.device)
     engine.load_adapter("injections", settings.adapter)
     world_model = TrainedWorldModel(engine, "injections")
@@ -138,7 +141,12 @@ def chosen(number: int) -> list[Injection]:
 
 
 def cases(
-    episodes: Sequence[Trajectory], attacks: Sequence[Injection], max_characters: int, seed: int
+    episodes: Sequence[Trajectory],
+    attacks: Sequence[Injection],
+    max_characters: int,
+    seed: int,
+    *,
+    steps: int = 50,
 ) -> list[Case]:
     """Put every attack into one recorded state, drawn at random.
 
@@ -152,7 +160,7 @@ def cases(
     found = []
     for attack in attacks:
         episode = rng.choice(long_enough)
-        before = rng.randrange(1, len(episode.transitions))
+        before = rng.randrange(1, min(steps, len(episode.transitions)))
         text = attack.text[:max_characters]
         harmless = "".join(islice(cycle(HARMLESS), len(text)))
         plain = episode.history(before)
