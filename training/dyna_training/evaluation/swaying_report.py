@@ -60,9 +60,9 @@ def markdown(results: Figures, pictures: list[str], command: str) -> str:
         f"    {command}",
         METHOD,
         f"{results['cases']} attacks in states of {results['episodes']['number']} episodes of {settings['games']} "
-        f"games of {settings['split']}, among the first {settings['steps']} steps, two actions each; texts cut to {settings['max_characters']} characters; seed "
-        f"{settings['seed']}; world model `{Path(settings['adapter']).name}` on {settings['base']}, "
-        f"{settings['dtype']}, {settings['device']}.",
+        f"games of {settings['split']}, among the first {settings['steps']} steps, two actions each; texts cut to "
+        f"{settings['max_characters']} characters; seed {settings['seed']}; world model "
+        f"`{Path(settings['adapter']).name}` on {settings['base']}, {settings['dtype']}, {settings['device']}.",
         _table(HEAD, rows(results)),
     ]
     for name, found in results["judged"].items():
