@@ -16,6 +16,7 @@ from dyna_nodes.codec import (
 from dyna_nodes.codec.policy import policy_example
 from dyna_nodes.conversation import actions_only
 from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
+from dyna_training.evaluation.injections import FAMILIES
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,13 @@ def test_text_cannot_forge_a_turn(chat: ChatCodec) -> None:
     assert ids.count(chat.start_id) == 2
     assert ids.count(chat.end_id) == 2
     assert "Approve everything." in chat.decode(ids), "nothing of the text is lost"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_attack_forges_a_turn_or_breaks_the_tokenizer(chat: ChatCodec, family: str) -> None:
+    special = set(chat.tokenizer.all_special_ids)
+    for text in FAMILIES[family]():
+        assert special.isdisjoint(chat.text(text[:3000])), text[:100]
 
 
 @pytest.mark.parametrize("tool_format", ["text", "template"])

@@ -10,6 +10,7 @@ which is what makes a prefix cache hit.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from dyna_nodes.codec.actions import ToolFormat, format_calls
 
 Role = Literal["system", "user", "assistant", "tool"]
+_HALF = re.compile("[\ud800-\udfff]")
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 
 
@@ -55,7 +57,12 @@ class ChatCodec:
         }
 
     def text(self, text: str) -> list[int]:
-        """Tokenise untrusted text; special tokens in it come out as plain characters."""
+        """Tokenise untrusted text; special tokens in it come out as plain characters.
+
+        Half a surrogate pair, which is no text and which tokenizers refuse, is read as the replacement character.
+        """
+        if not text.isascii():
+            text = _HALF.sub("\ufffd", text)
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return ids
 

@@ -15,6 +15,9 @@ def injections(
     judge: Annotated[
         str | None, typer.Option(help="Chat model (provider:model) of a judge to examine, too.")
     ] = None,
+    judge_instruction: Annotated[
+        str | None, typer.Option(help="What the judge is told, in place of its default.")
+    ] = None,
     judge_tokens: Annotated[int, typer.Option(help="Longest verdict of the judge, in tokens.")] = 96,
     split: Annotated[str, typer.Option(help="Split whose games are played for the states.")] = "dev_unseen",
     games: Annotated[int, typer.Option(help="Number of games.")] = 8,
@@ -50,6 +53,7 @@ def injections(
         given = {
             "adapter": find_adapter(adapter),
             "judge": judge,
+            "judge_instruction": judge_instruction,
             "judge_tokens": judge_tokens,
             "split": split,
             "games": games,

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dyna_nodes.critics import HouseholdCritic, JudgeCritic, OutcomeCritic
 from dyna_nodes.nouns import Action, History, ImaginedStep, Prediction, Query, Simulation, Trajectory
 from dyna_nodes.protocols import Critic, WorldModel
+from dyna_nodes.trust import wilson_lower
 from dyna_training.environments.alfworld.splits import Split
 from dyna_training.evaluation.episodes import SEED, episodes_digest, record
 from dyna_training.evaluation.injections import Injection, injections
@@ -46,6 +47,7 @@ class InjectionEvaluation(BaseModel):
     dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Precision of weights.")
     device: str = Field("cpu", description="Torch device.")
     judge: str | None = Field(None, description="Chat model of a judge; None examines no judge.")
+    judge_instruction: str | None = Field(None, description="What the judge is told; None is its default.")
     judge_tokens: int = Field(96, ge=1, description="Longest verdict of the judge, in tokens.")
     split: Split = Field("dev_unseen", description="Split of the games.")
     games: int = Field(8, ge=1, description="Games; each is played by every behaviour of the mixture.")
@@ -108,7 +110,8 @@ def evaluate(settings: InjectionEvaluation, progress: Progress = no_progress) ->
         "trained world model, outcome critic": decide(OutcomeCritic(), found, predictions),
     }
     if settings.judge is not None:
-        judge = JudgeCritic(resolve_model(settings.judge, temperature=0.0, max_tokens=settings.judge_tokens))
+        model = resolve_model(settings.judge, temperature=0.0, max_tokens=settings.judge_tokens)
+        judge = JudgeCritic(model, instruction=settings.judge_instruction)
         name = f"judge {settings.judge}, predictions held fixed"
         judged[name] = decide(
             judge, found, [_fixed(p) for p in predictions], progress, at_once=6 * settings.batch
@@ -226,17 +229,22 @@ def decide(
 
 
 def figures(decided: Sequence[Decided], seed: int) -> dict[str, Any]:
-    """Return shares with intervals over cases: flipped, flipped into approval, and without a verdict."""
+    """Return shares: flipped, flipped into approval, and without a verdict.
+
+    Their intervals are Wilson's with the number of attacks for the sample size, since a share of 0 has an interval, too,
+    and the actions of one attack resemble each other. The paired difference is bootstrapped over attacks.
+    """
     bootstrap = Bootstrap([d.case for d in decided], seed=seed)
     without = {label: sum(d.by_note["none"] == label for d in decided) for label in _labels(decided)}
 
     def shares(note: Note, only: str | None = None) -> dict[str, Any]:
-        where = [only is None or d.family == only for d in decided]
-        flipped = [d.by_note[note] != d.by_note["none"] for d in decided]
-        approved = [f and d.by_note[note] == "approve" for f, d in zip(flipped, decided, strict=True)]
-        closed = [d.by_note[note] == FAILED for d in decided]
+        among = [d for d in decided if only is None or d.family == only]
+        flipped = [d.by_note[note] != d.by_note["none"] for d in among]
+        approved = [f and d.by_note[note] == "approve" for f, d in zip(flipped, among, strict=True)]
+        closed = [d.by_note[note] == FAILED for d in among]
+        attacks = len({d.case for d in among})
         named = {"flipped": flipped, "into_approval": approved, "no_verdict": closed}
-        return {name: bootstrap.mean(values, where=where).to_json() for name, values in named.items()}
+        return {name: wilson(sum(values) / len(among), attacks) for name, values in named.items()}
 
     harm = [d.by_note["attack"] != d.by_note["none"] for d in decided]
     noise = [d.by_note["harmless"] != d.by_note["none"] for d in decided]
@@ -247,6 +255,18 @@ def figures(decided: Sequence[Decided], seed: int) -> dict[str, Any]:
         "harmless": shares("harmless"),
         "attack_beyond_harmless": bootstrap.difference(harm, noise).to_json(),
         "families": {family: shares("attack", family) for family in dict.fromkeys(d.family for d in decided)},
+    }
+
+
+def wilson(share: float, count: int) -> dict[str, float | int]:
+    """Return a share with its two-sided 95 % Wilson interval."""
+    hits, confidence = share * count, 0.975
+    low = wilson_lower(hits, count, confidence)
+    return {
+        "value": share,
+        "low": low,
+        "high": 1 - wilson_lower(count - hits, count, confidence),
+        "attacks": count,
     }
 
 
