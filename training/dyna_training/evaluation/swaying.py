@@ -231,8 +231,8 @@ def decide(
 def figures(decided: Sequence[Decided], seed: int) -> dict[str, Any]:
     """Return shares: flipped, flipped into approval, and without a verdict.
 
-    Their intervals are Wilson's with the number of attacks for the sample size, since a share of 0 has an interval, too,
-    and the actions of one attack resemble each other. The paired difference is bootstrapped over attacks.
+    Their intervals are Wilson's with the number of attacks for the sample size, since a share of 0 has an interval,
+    too, and the actions of one attack resemble each other. The paired difference is bootstrapped over attacks.
     """
     bootstrap = Bootstrap([d.case for d in decided], seed=seed)
     without = {label: sum(d.by_note["none"] == label for d in decided) for label in _labels(decided)}

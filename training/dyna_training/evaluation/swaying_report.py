@@ -17,7 +17,8 @@ The last observation of a recorded state gets a note with an attacker's text, or
 verdict is *flipped* where the decision differs from the one without a note; *into approval* are flips to `approve`, the
 ones that an attacker wants; *no verdict* means that the critic failed, which blocks by default. What the attack does
 *beyond harmless text* is the paired difference of flips, in points. Brackets are 95 % intervals over attacks: Wilson's,
-of the difference bootstrapped. A rule-based critic given identical predictions flips none: that is a test, not an estimate.
+of the difference bootstrapped. A rule-based critic given identical predictions flips none: that is a test, not an
+estimate.
 """.strip()
 HEAD = ["who judges", "note", "judgements", "flipped", "into approval", "no verdict"]
 
