@@ -15,10 +15,10 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from dyna_graph.middleware.ledger import Execution, View, view_of
-from dyna_graph.middleware.loop import AgentLoop
+from dyna_graph.middleware.loop import AgentLoop, unasked
 from dyna_nodes.act import guarded, outcome_of
-from dyna_nodes.answers import answer, human_outcomes, with_note
-from dyna_nodes.conversation import Candidate, action_of, marked
+from dyna_nodes.answers import REFUSED, answer, human_outcomes, with_note
+from dyna_nodes.conversation import Candidate, action_of, marked, refusal
 from dyna_nodes.core import DynaCore, Run, Turn
 from dyna_nodes.critique import exempt
 from dyna_nodes.effects import Effect, Plan
@@ -32,6 +32,7 @@ from dyna_nodes.observe import UNFINISHED, log, transitions_of
 from dyna_nodes.rounds import bound, changed, judged_call
 from dyna_nodes.simulate import imagine
 from dyna_nodes.state import Judged, Outcome, Progress
+from dyna_nodes.tool_node import is_invalid_resume
 
 EDITED = "hitl_edited_tool_calls"
 """Where `HumanInTheLoopMiddleware` notes what a human has edited: actions by the id of the call."""
@@ -50,17 +51,28 @@ def execution(loop: AgentLoop, request: ToolCallRequest, execute: Execute) -> Pl
         The result of the call, with what came of it for the state.
     """
     began = time.perf_counter()
-    state, run = request.state, Run.of(request.runtime.config)
-    if not state.get("dyna"):
-        text = "This call was refused and did not run: nothing is known of it; DynaMiddleware has not seen the turn."
-        return ToolMessage(
-            text, tool_call_id=str(request.tool_call["id"]), name=request.tool_call["name"], status="error"
+    state, run, call = request.state, Run.of(request.runtime.config), request.tool_call
+    call_id = str(call["id"])
+    if not state.get("dyna"):  # something before this middleware has answered in the model's place
+        if loop.core.settings.mode != "enforce":
+            return (yield execute(request))
+        return refusal(
+            call_id, call["name"], f"{REFUSED} DynaMiddleware has not seen the turn that it is from."
         )
     tools: list[BaseTool] = list(request.runtime.tools)
+    if request.tool is not None and call["name"] not in {tool.name for tool in tools}:
+        tools.append(request.tool)  # registered while the agent runs
     core = loop.core_of(state, run, tools)
     view = view_of(state, [state["dyna"]["said"]])
-    call_id = str(request.tool_call["id"])
     judged = yield from _standing(core, view, run, request)
+    again = loop.times_raised(view["progress"], run, call_id)
+    if again and judged["runs"] and core.settings.mode == "enforce":
+        # A middleware before this one tries again what has raised.
+        if core.tool_settings(judged["call"]["name"]).idempotent:
+            judged = {**judged, "attempt": judged["attempt"] + again}
+        elif not core.durable:
+            text = f"{REFUSED} It has raised before, and may have had its effect: the tool is not declared idempotent."
+            return refusal(call_id, call["name"], text)
     waits = True
     while True:
         view["verdicts"] = {**view["verdicts"], call_id: judged}
@@ -74,21 +86,27 @@ def execution(loop: AgentLoop, request: ToolCallRequest, execute: Execute) -> Pl
             result = yield from guarded(core, seen, lambda r: execute(r.override(state=state)), waits=waits)
         except (GraphBubbleUp, JournalError):
             raise
-        except (
-            Exception
-        ) as error:  # the agent decides what an error of a tool means; here it is only recorded
-            message = ToolMessage(
-                describe(error), tool_call_id=call_id, name=tool and tool.name, status="error"
-            )
-            outcome = outcome_of(call_id, [message], time.perf_counter() - began)
-            yield from _recorded(core, view, run, judged, outcome)
+        except Exception as error:
+            if not is_invalid_resume(
+                error
+            ):  # the agent decides what an error means; here it is only recorded
+                name = judged["call"]["name"]
+                message = ToolMessage(describe(error), tool_call_id=call_id, name=name, status="error")
+                outcome = _outcome(judged, [message], time.perf_counter() - began)
+                found = yield from _recorded(core, view, run, judged, outcome)
+                loop.note_raised(view["progress"], run, found)
             raise
         messages = _messages(result)
-        outcome = outcome_of(call_id, messages, time.perf_counter() - began)
+        outcome = _outcome(judged, messages, time.perf_counter() - began)
         if outcome["status"] not in UNFINISHED or not core.durable:
             return _result(messages, result, (yield from _recorded(core, view, run, judged, outcome)), judged)
         judged = yield from _asked(core, view, run, judged, outcome)
         waits = waits and outcome["status"] != "deferred"
+
+
+def _outcome(judged: Judged, messages: list[BaseMessage], seconds: float) -> Outcome:
+    outcome = outcome_of(str(judged["call"]["id"]), messages, seconds)
+    return {**outcome, "attempt": max(outcome["attempt"], judged["attempt"])}
 
 
 def _standing(core: DynaCore, view: View, run: Run, request: ToolCallRequest) -> Plan[Judged]:
@@ -111,10 +129,8 @@ def _standing(core: DynaCore, view: View, run: Run, request: ToolCallRequest) ->
     )
     found = yield from judge(bench, simulations)
     anew = judged_call(core, known, other, found[0] if found else exempt(core, other))
-    if not anew["human"]:
-        return anew
-    decided = yield from ask_human(bench, known, {call_id: anew})
-    return decided[call_id]
+    # Asking here would judge once more when the answer comes, and might then ask for nothing.
+    return unasked(anew)
 
 
 def _edited(core: DynaCore, known: Known, judged: Judged, edited: Mapping[str, Any]) -> Judged:
@@ -194,8 +210,12 @@ def _result(messages: list[BaseMessage], result: Any, kept: list[Execution], jud
     if result is None or isinstance(result, ToolMessage):
         noted = [_noted(m, judged) for m in messages]
         return Command(update={"messages": noted, "dyna_executions": kept})
-    parts = result if isinstance(result, list) else [result]
-    return [*(_noted_part(part, judged) for part in parts), Command(update={"dyna_executions": kept})]
+    if isinstance(result, Command):
+        part = _noted_part(result, judged)
+        if part.graph is not None or not isinstance(part.update, Mapping):
+            return part
+        return replace(part, update={**part.update, "dyna_executions": kept})
+    return [*(_noted_part(part, judged) for part in result), Command(update={"dyna_executions": kept})]
 
 
 def _noted(message: BaseMessage, judged: Judged) -> BaseMessage:
@@ -213,4 +233,4 @@ def _noted_part(part: Any, judged: Judged) -> Any:
     if not isinstance(part.update, Mapping) or part.graph is not None:
         return part
     update = {**part.update, "messages": [_noted(m, judged) for m in part.update.get("messages", [])]}
-    return Command(update=update, goto=part.goto)
+    return replace(part, update=update)

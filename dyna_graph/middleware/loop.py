@@ -16,6 +16,7 @@ answered, and ``after_model`` is where a human is asked. So nothing is imagined 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -28,6 +29,7 @@ from langgraph.types import Overwrite
 
 from dyna_graph.middleware.asking import AgentPolicy, Given, message_of
 from dyna_graph.middleware.ledger import (
+    Execution,
     KnownTool,
     Ledger,
     Route,
@@ -37,15 +39,20 @@ from dyna_graph.middleware.ledger import (
     view_of,
 )
 from dyna_nodes.answers import answers
-from dyna_nodes.conversation import last_ai, marked
+from dyna_nodes.conversation import ids_in, last_ai, marked, new_turn
 from dyna_nodes.core import DynaCore, Run
 from dyna_nodes.critique import CritiqueNode
 from dyna_nodes.effects import Plan, blocking
 from dyna_nodes.nouns import Transition, new_id
 from dyna_nodes.observe import FOREIGN, Exits, close_round, foreign
 from dyna_nodes.protocols import Proposer
+from dyna_nodes.rounds import Places, Round
 from dyna_nodes.simulate import SimulateNode
+from dyna_nodes.state import Judged, Progress
 
+RAISED = 1_024
+"""So many calls that raised are remembered."""
+PLACES = Places("simulate", "critique", "act", "__end__")
 CHECKPOINTER = "__pregel_checkpointer"
 """Where LangGraph keeps the checkpointer of a run in its configuration."""
 State = Any
@@ -84,6 +91,9 @@ class AgentLoop:
 
     def __init__(self, core: DynaCore) -> None:
         self.core = core
+        self.raised: OrderedDict[tuple[str, str], list[Execution]] = OrderedDict()
+        """Calls that raised, by session and id: the agent's state learns of them only with the next turn."""
+        self._absent: dict[tuple[str, str, bool], AbsentTool] = {}
 
     def core_for(self, run: Run, policy: Proposer, tools: Sequence[BaseTool]) -> DynaCore:
         """Return the core for a run."""
@@ -93,7 +103,7 @@ class AgentLoop:
         """Return the core for a hook in which neither model nor, perhaps, tools are at hand."""
         ledger: Ledger = state["dyna"]
         if tools is None:
-            tools = [self._absent(known) for known in ledger["tools"]]
+            tools = [self._stand_in(known) for known in ledger["tools"]]
         return self.core_for(run, Given([], None, ledger["policy"]), tools)
 
     def propose(
@@ -108,7 +118,8 @@ class AgentLoop:
         state = request.state
         tools = [tool for tool in request.tools if isinstance(tool, BaseTool)]
         before = cast("Ledger | None", state.get("dyna"))
-        if before is not None and before["queue"] and before["route"] != "end":
+        goes_on = before is not None and before["route"] != "end" and not new_turn(state["messages"])
+        if before is not None and goes_on and before["queue"]:
             view = view_of(state, [*state["messages"], before["said"]])
             core = self.core_for(run, Given([], None, policy.name), tools)
             call = before["queue"][0]
@@ -140,10 +151,12 @@ class AgentLoop:
         core = self.core_of(state, run)
         update: dict[str, Any] = {}
         new: list[BaseMessage] = []
+        rewritten = False
         if not _is_about(ledger, message):
             pending = _unanswered(state["messages"], message)
             if not pending:
                 return None  # an answer, or what others have dealt with
+            rewritten = True
             given = message.model_copy(update={"tool_calls": pending})
             core = self.core_for(run, Given([given], None, ledger["policy"]), list(core.tools.values()))
             view = {
@@ -163,19 +176,31 @@ class AgentLoop:
         answered = {m.tool_call_id for m in state["messages"] if isinstance(m, ToolMessage)}
         # What another gate has answered already is nobody's business any more.
         view["verdicts"] = {i: j for i, j in view["verdicts"].items() if i not in answered}
+        if rewritten and route == "critique":
+            view["verdicts"] = {i: unasked(j) for i, j in view["verdicts"].items()}
         while True:
             if route == "act":
-                view["verdicts"] |= yield from self._lost(core, view, run)
+                view["verdicts"] |= yield from self._lost(core, view, run, state["messages"])
                 route = "critique" if any(j["human"] for j in view["verdicts"].values()) else route
             if route != "critique":
                 break
-            command = yield from CritiqueNode(core).plan(view, run)
+            if any(j["human"] for j in view["verdicts"].values()):
+                command = yield from CritiqueNode(core).plan(view, run)
+            elif view["verdicts"]:  # who was to be asked about has been answered by another gate
+                round_ = Round(core, PLACES, view, run, core.known(view, run), time.perf_counter())
+                command = yield from round_.route(said, view["verdicts"], view["queue"])
+            else:
+                route = "act"
+                break
             view, route = applied(view, command), route_of(command)
             extra = list((command.update or {}).get("messages", []))
             view["messages"] = [said]
+            if rewritten and route == "critique":
+                route = "act"  # nobody is asked about what would be judged anew when the answer comes
+                view["verdicts"] = {i: unasked(j) for i, j in view["verdicts"].items()}
         if route == "act":
             extra += answers(view["verdicts"])
-        if route in ("simulate", "end") and not message.tool_calls and not message.invalid_tool_calls:
+        if route in ("simulate", "end") and not said.tool_calls and not said.invalid_tool_calls:
             new.append(RemoveMessage(id=str(message.id)))  # an empty response; providers refuse such messages
         new += [m for m in extra if not (isinstance(m, ToolMessage) and m.tool_call_id in answered)]
         update["dyna"] = _kept(ledger, view, route)
@@ -188,14 +213,15 @@ class AgentLoop:
     def close(self, state: State, run: Run) -> Plan[dict[str, Any] | None]:
         """Observe what the calls of the last message did."""
         began = time.perf_counter()
-        if not state.get("dyna_executions"):
+        ledger: Ledger | None = state.get("dyna")
+        if ledger is None:
             return None
-        ledger: Ledger = state["dyna"]
+        executions = [*(state.get("dyna_executions") or []), *self._that_raised(state, ledger, run)]
+        if not executions:
+            return None
         core = self.core_of(state, run)
-        view = view_of(state, [ledger["said"]])
-        recorded = [
-            core.shelf.read(Transition, t) for e in state["dyna_executions"] for t in e["transitions"]
-        ]
+        view = view_of({**state, "dyna_executions": executions}, [ledger["said"]])
+        recorded = [core.shelf.read(Transition, t) for e in executions for t in e["transitions"]]
         exits = Exits("simulate", "critique", "end")
         command = yield from close_round(core, view, run, exits, began, recorded)
         notes: list[AnyMessage] = [
@@ -213,12 +239,40 @@ class AgentLoop:
             update["jump_to"] = "end"
         return update
 
-    def _lost(self, core: DynaCore, view: View, run: Run) -> Plan[dict[str, Any]]:
-        """Return what an earlier run has started and nobody knows the end of: a human decides before anything acts."""
+    def note_raised(self, progress: Progress, run: Run, executions: list[Execution]) -> None:
+        """Remember what came of a call that raised, until `close` takes it in."""
+        for execution in executions:
+            key = run.session(progress["trajectory"]), execution["outcome"]["call_id"]
+            self.raised[key] = [*self.raised.get(key, []), execution]
+        while len(self.raised) > RAISED:
+            self.raised.popitem(last=False)
+
+    def times_raised(self, progress: Progress, run: Run, call_id: str) -> int:
+        """Return how often a call has raised since the last turn."""
+        return len(self.raised.get((run.session(progress["trajectory"]), call_id), ()))
+
+    def _that_raised(self, state: State, ledger: Ledger, run: Run) -> list[Execution]:
+        """Return the calls of the current message that raised and that no result has followed."""
+        known = {e["outcome"]["call_id"] for e in state.get("dyna_executions") or []}
+        session = run.session(ledger["progress"]["trajectory"])
+        found = {call_id: self.raised.pop((session, call_id), []) for call_id in ledger["verdicts"]}
+        return [executions[-1] for i, executions in found.items() if executions and i not in known]
+
+    def _lost(
+        self, core: DynaCore, view: View, run: Run, messages: Sequence[BaseMessage]
+    ) -> Plan[dict[str, Any]]:
+        """Return what an earlier run has left behind; a human decides about it before anything acts.
+
+        That is what was started and nobody knows the end of, and what is done though no message tells of it, as
+        after a checkpoint that was lost.
+        """
         journal = yield from core.journal()
         if journal is None:
             return {}
         intents = yield blocking(partial(journal.open, run.thread, run.ns))
+        done = yield blocking(partial(journal.untold, run.thread, run.ns))
+        told = {*ids_in(messages), *view["verdicts"]}
+        intents = [*intents, *(i for i in done if i.call_id not in told)]
         return {FOREIGN + i.call_id: foreign(i) for i in intents if i.call_id not in view["verdicts"]}
 
     def _ledger(self, core: DynaCore, decided: Decided, said: AIMessage, shown: list[ToolCall]) -> Ledger:
@@ -236,11 +290,14 @@ class AgentLoop:
             "tools": [_known(core, tool) for tool in core.tools.values()],
         }
 
-    def _absent(self, known: KnownTool) -> BaseTool:
-        metadata = {"sequential": True} if known["sequential"] else None
-        tool = AbsentTool(name=known["name"], description=known["name"], metadata=metadata)
-        self.core.identities.remember(tool, known["identity"], known["injected"])
-        return tool
+    def _stand_in(self, known: KnownTool) -> BaseTool:
+        key = known["name"], known["identity"], known["sequential"]
+        if key not in self._absent:
+            metadata = {"sequential": True} if known["sequential"] else None
+            tool = AbsentTool(name=known["name"], description=known["name"], metadata=metadata)
+            self.core.identities.remember(tool, known["identity"], known["injected"])
+            self._absent[key] = tool
+        return self._absent[key]
 
 
 class _Proposal(NamedTuple):
@@ -264,7 +321,7 @@ class _Proposal(NamedTuple):
         if message.id is None:
             message = message.model_copy(update={"id": f"dyna-{new_id()}"})
         pending = _unanswered(response.result, message)
-        closed = (bool(message.tool_calls) and not pending) or response.structured_response is not None
+        closed = not pending and (bool(message.tool_calls) or response.structured_response is not None)
         if len(pending) == len(message.tool_calls):
             return cls(response, message, message, closed)
         return cls(response, message, message.model_copy(update={"tool_calls": pending}), closed)
@@ -274,6 +331,7 @@ class _Proposal(NamedTuple):
         message = self.message if said is self.open else said
         if list(shown) != list(self.open.tool_calls) or message is not self.message:
             message = with_calls(self.message, shown, self.open.tool_calls)
+            message = message.model_copy(update={"invalid_tool_calls": said.invalid_tool_calls})
         others = [m for m in self.whole.result if not isinstance(m, AIMessage)]
         return ModelResponse(result=[message, *others], structured_response=self.whole.structured_response)
 
@@ -306,6 +364,14 @@ def with_calls(message: AIMessage, shown: Sequence[ToolCall], instead_of: Sequen
         ]
     more = {k: v for k, v in message.additional_kwargs.items() if k not in ("tool_calls", "function_call")}
     return message.model_copy(update={**updates, "additional_kwargs": more})
+
+
+def unasked(judged: Judged) -> Judged:
+    """Return a call that a human would have to decide about as one that does not run: nobody can be asked here."""
+    if not judged["human"]:
+        return judged
+    text = "This call was changed after it had been proposed, and would need a human. Propose it again."
+    return {**judged, "human": None, "runs": False, "answer": text}
 
 
 def _kept(ledger: Ledger, view: View, route: Route) -> Ledger:

@@ -23,7 +23,7 @@ from dyna_nodes.nouns import Prediction, Simulation
 from dyna_nodes.observe import log, transitions_of
 from dyna_nodes.settings import ToolSettings
 from dyna_nodes.state import Judged, Outcome, StateError, readable
-from dyna_nodes.tool_node import CallNode
+from dyna_nodes.tool_node import CallNode, is_invalid_resume
 
 Result = ToolMessage | Command[Any]
 
@@ -111,8 +111,14 @@ def guarded(
         return _told(run, state, call, 1, began, _refused(call, why))
     verdict = judged["verdict"]
     attempt = judged["attempt"]
+    settings = core.tool_settings(tool.name)
     permit = Permit(
-        verdict.get("digest", ""), core.known(state, run).digest, verdict.get("expires_at"), core.identities
+        verdict.get("digest", ""),
+        core.known(state, run).digest,
+        verdict.get("expires_at"),
+        core.identities,
+        repeatable=settings.idempotent,
+        binding=core.settings.mode == "enforce",
     )
     if core.settings.dry_run:
         return _told(run, state, call, attempt, began, _imagined(core, call, judged))
@@ -132,7 +138,7 @@ def guarded(
             permit.check(tool, call["args"])
         except Refused as error:
             return _told(run, state, call, attempt, began, _refused(call, str(error)))
-    execution = Execution(core, run, journal, call, verdict.get("digest", ""), core.tool_settings(tool.name))
+    execution = Execution(core, run, journal, call, verdict.get("digest", ""), settings)
     guard = request.override(tool=GuardedTool.around(tool, permit))
     try:
         result = yield from execution.attempts(execute(guard), permit, attempt)
@@ -144,6 +150,11 @@ def guarded(
         for r in (result if isinstance(result, list) else [result])
     ):
         yield from _leave(core, run, state, call_id, result, time.perf_counter() - began)
+    if not permit.uses and isinstance(result, ToolMessage) and not marked(result):
+        # Somebody behind this guard has answered in the tool's place: that is no observation of the tool.
+        result = result.model_copy(
+            update={"additional_kwargs": {**result.additional_kwargs, **mark("answered")}}
+        )
     return _told(run, state, call, attempt, began, result)
 
 
@@ -204,17 +215,17 @@ class Execution(NamedTuple):
                 result = yield from self._once(effect, attempt)
             except (GraphBubbleUp, JournalError):
                 raise
-            except Refused as error:
-                return _refused(self.call, str(error))
-            except Exception:  # as in an agent whose tools may raise
-                if attempt == last:
+            except Refused:
+                return _stopped(self.call, permit)
+            except Exception as error:  # as in an agent whose tools may raise
+                if attempt == last or is_invalid_resume(error):
                     raise
                 continue
             failed = isinstance(result, ToolMessage) and result.status == "error" and not marked(result)
             if not failed or permit.refused:
                 break
         if permit.refused and isinstance(result, ToolMessage):
-            return _refused(self.call, permit.refused)
+            return _stopped(self.call, permit)
         return result
 
     def _once(self, effect: Effect, attempt: int) -> Plan[Result]:
@@ -236,7 +247,8 @@ class Execution(NamedTuple):
             yield from self._finish(intent, "suspended", "")
             raise
         except Exception as error:
-            yield from self._finish(intent, "failed", repr(error))
+            answer_refused = is_invalid_resume(error)  # the tool still waits for a human's answer
+            yield from self._finish(intent, "suspended" if answer_refused else "failed", repr(error))
             raise
         except BaseException:  # killed or cancelled in the middle: how it ended stays unknown
             if journal is not None:
@@ -301,6 +313,14 @@ def _status(call: ToolCall, status: str, why: str, attempt: int) -> ToolMessage:
     text = f"The outcome of this call is not known: {why}."
     message = refusal(str(call["id"]), call["name"], text, kind=status)
     return message.model_copy(update={"additional_kwargs": mark(status, detail=why, attempt=attempt)})
+
+
+def _stopped(call: ToolCall, permit: Permit) -> ToolMessage:
+    """Return the answer to a call that was refused; one that has run before raised, and is not tried again."""
+    if not permit.uses:
+        return _refused(call, permit.refused)
+    text = f"The tool raised, and was not called again: {permit.refused}."
+    return ToolMessage(text, tool_call_id=str(call["id"]), name=call["name"], status="error")
 
 
 def _refused(call: ToolCall, why: str) -> ToolMessage:

@@ -71,7 +71,12 @@ def final_note(kind: str, reason: str) -> AIMessage:
 
 def is_task(message: BaseMessage) -> bool:
     """Tell whether a message is what a user asked for."""
-    return isinstance(message, HumanMessage) and not marked(message)
+    # LangChain notes in lc_source who wrote a message in a user's name, such as a summary.
+    return (
+        isinstance(message, HumanMessage)
+        and not marked(message)
+        and not message.additional_kwargs.get("lc_source")
+    )
 
 
 def task_of(messages: Iterable[BaseMessage]) -> str:

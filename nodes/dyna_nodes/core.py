@@ -222,6 +222,8 @@ class DynaCore:
 
     def journal(self) -> Plan[IntentJournal | None]:
         """Return the intent journal; None where there is nothing to resume from."""
+        if not self.durable:
+            return None
         if self._journal is None and self.durable and self._journalled:
             self._journal = yield Effect(
                 lambda: journal_beside(self.checkpointer), lambda: ajournal_beside(self.checkpointer)

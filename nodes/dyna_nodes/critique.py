@@ -11,6 +11,7 @@ from langgraph.types import Command
 
 from dyna_nodes.conversation import invalid_answers, last_ai, rejected_alone
 from dyna_nodes.core import DynaCore, DynaNode, Run
+from dyna_nodes.critics.base import failure
 from dyna_nodes.effects import Plan
 from dyna_nodes.escalation import ask_human
 from dyna_nodes.judging import Bench, Judgement, approved_without_question, best, judge, unknown_tool
@@ -94,4 +95,6 @@ def exempt(core: DynaCore, call: ToolCall) -> Judgement:
     """Judge a call that was not simulated: its tool does not exist, or is opted out."""
     if call["name"] not in core.tools:
         return Judgement(unknown_tool(core, call["name"]), None)
+    if core.tool_settings(call["name"]).simulate:
+        return Judgement(failure("settings", "it was not simulated"), None)
     return Judgement(approved_without_question(f"the tool {call['name']!r} is opted out"), None)

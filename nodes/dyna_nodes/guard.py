@@ -87,15 +87,42 @@ class Permit:
         history: Digest of the history now.
         expires_at: Unix time after which the verdict does not count; None for never.
         identities: Identities of the tools.
+        repeatable: Whether the tool may run more than once under it.
+        binding: False lets everything pass, and only counts: where verdicts are not obeyed either.
     """
 
-    def __init__(self, digest: str, history: str, expires_at: float | None, identities: Identities) -> None:
+    def __init__(
+        self,
+        digest: str,
+        history: str,
+        expires_at: float | None,
+        identities: Identities,
+        *,
+        repeatable: bool = False,
+        binding: bool = True,
+    ) -> None:
+        self.repeatable = repeatable
+        self.binding = binding
         self.digest = digest
         self.history = history
         self.expires_at = expires_at
         self.identities = identities
         self.refused = ""
         """Why the call was refused, once it was."""
+        self.uses = 0
+        """How often the tool has run under it."""
+
+    def use(self, tool: BaseTool, arguments: Mapping[str, Any]) -> None:
+        """Check a call right before it runs, and count it.
+
+        Raises:
+            Refused: See `check`; or the tool has run already and must not be called twice.
+        """
+        self.check(tool, arguments)
+        if self.uses and self.binding and not self.repeatable:
+            self.refused = "it has been executed already, and the tool is not declared idempotent"
+            raise Refused(self.refused)
+        self.uses += 1
 
     def check(self, tool: BaseTool, arguments: Mapping[str, Any]) -> None:
         """Check a call right before it runs.
@@ -103,6 +130,8 @@ class Permit:
         Raises:
             Refused: The verdict is about another call, tool or history, or it has expired.
         """
+        if not self.binding:
+            return
         if self.expires_at is not None and time.time() > self.expires_at:
             self.refused = "its verdict has expired"
             raise Refused(self.refused)
@@ -136,14 +165,24 @@ class GuardedTool(BaseTool):
         object.__setattr__(guarded, "__pydantic_private__", None)
         return guarded
 
+    @property
+    def tool_call_schema(self) -> Any:
+        """What the tool tells a model about its arguments."""
+        return self.inner.tool_call_schema
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The tool's arguments."""
+        return self.inner.args
+
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Check, then call the tool."""
-        self.permit.check(self.inner, _arguments_of(input))
+        self.permit.use(self.inner, _arguments_of(input))
         return self.inner.invoke(input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Check, then call the tool."""
-        self.permit.check(self.inner, _arguments_of(input))
+        self.permit.use(self.inner, _arguments_of(input))
         return await self.inner.ainvoke(input, config, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:

@@ -164,6 +164,15 @@ class IntentJournal:
         """Return the intents whose outcome is not known and which nobody in this process is executing."""
         return self._lost(thread, ns)
 
+    def untold(self, thread: str, ns: str) -> list[Intent]:
+        """Return the calls that are done and whose answer no conversation has taken in yet."""
+        rows = self._query(
+            f"SELECT {_COLUMNS} FROM intents WHERE thread=? AND ns=? AND status='done' AND observed=0 "
+            "AND detail='' ORDER BY seq",
+            (thread, ns),
+        )
+        return [Intent(*row) for row in rows]
+
     def _lost(self, thread: str, ns: str) -> list[Intent]:
         lost = [intent for intent in self._started(thread, ns) if not self.is_live(intent)]
         if not lost:
@@ -235,7 +244,8 @@ class IntentJournal:
         """Write that a human has decided about the intents of a call whose outcome was not known."""
         self._write(
             "UPDATE intents SET status='settled', detail=?, ended=? "
-            "WHERE thread=? AND ns=? AND call_id=? AND status IN ('started', 'unknown')",
+            "WHERE thread=? AND ns=? AND call_id=? "
+            "AND (status IN ('started', 'unknown') OR status='done' AND observed=0)",
             (detail, time.time(), thread, ns, call_id),
         )
 

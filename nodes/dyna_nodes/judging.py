@@ -134,6 +134,8 @@ def _combined(first: Verdict, second: Verdict) -> Verdict:
         return Verdict(
             decision=Decision.REJECT, reason=reason, hint=hint, critic=first.critic, score=second.score
         )
+    if second.decision is Decision.ESCALATE:  # a human decides about the changed call, whose outcome is shown
+        return second.model_copy(update={"action": first.action})
     return second
 
 
@@ -175,7 +177,7 @@ def _ask(bench: Bench, simulations: Sequence[Simulation]) -> Plan[list[Verdict]]
     ]
 
 
-def _sensible(core: DynaCore, verdict: Any, name: str) -> Verdict:
+def _sensible(core: DynaCore, verdict: Verdict | object, name: str) -> Verdict:
     if not isinstance(verdict, Verdict):
         return failure(name, f"expected a Verdict, got {type(verdict).__name__}")
     if verdict.decision is Decision.MODIFY:
@@ -183,4 +185,6 @@ def _sensible(core: DynaCore, verdict: Any, name: str) -> Verdict:
             return failure(name, "a modify verdict names no action")
         if verdict.action.tool not in core.tools:
             return failure(name, f"a modify verdict names the unknown tool {verdict.action.tool!r}")
+    elif verdict.action is not None:
+        verdict = verdict.model_copy(update={"action": None})
     return verdict if verdict.critic else verdict.model_copy(update={"critic": name})

@@ -99,6 +99,9 @@ class ObserveNode(DynaNode):
 def foreign(intent: Any) -> Judged:
     """Return what a human is asked about an intent of an earlier run that has no outcome."""
     action = intent.action
+    what = "an earlier run started this call, and how it ended is not known"
+    if intent.status == "done":
+        what = "an earlier run has done this call, and the conversation does not know it"
     call = ToolCall(name=action.tool, args=dict(action.arguments), id=intent.call_id, type="tool_call")
     return {
         "call": call,
@@ -108,7 +111,7 @@ def foreign(intent: Any) -> Judged:
         "note": None,
         "simulation": None,
         "human": "recover",
-        "reason": "an earlier run started this call, and how it ended is not known; may the agent go on?",
+        "reason": f"{what}; may the agent go on?",
         "attempt": intent.attempt,
         "answered_by": None,
     }
@@ -160,7 +163,7 @@ def close_round(
     journal = yield from core.journal()
     if journal is not None and outcomes:
         yield blocking(lambda: journal.observe(run.thread, run.ns, outcomes))
-    acted = any(o["status"] in (*EXECUTED, "unknown") for o in outcomes.values())
+    acted = any(o["status"] in (*EXECUTED, "unknown", "answered") for o in outcomes.values())
     queue: list[ToolCall] = state.get("queue") or []
     before: Progress = state["progress"]
     progress: Progress = {**before, "index": before["index"] + len(steps), "done": done}

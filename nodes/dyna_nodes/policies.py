@@ -26,22 +26,25 @@ def settled(core: DynaCore, verdict: Verdict, simulation: Simulation) -> Verdict
         decision = DECISIONS[settings.on_failure or core.settings.on_failure]
         verdict = verdict.model_copy(update={"decision": decision, "action": None})
     elif verdict.decision is Decision.REJECT:
-        verdict = _under(settings.on_reject, verdict, "rejected")
-    elif verdict.decision is Decision.APPROVE and (doubt := _doubt(core, settings, simulation.prediction)):
-        hint = f"This call should not run: {doubt}."
-        if settings.on_uncertain != "allow":
-            reason = "; ".join(r for r in (doubt, verdict.reason) if r)
+        verdict = _rejected(settings.on_reject, verdict)
+    if verdict.decision is Decision.APPROVE and settings.on_uncertain != "allow":
+        doubt = _doubt(core, settings, simulation.prediction)
+        if doubt:
             verdict = verdict.model_copy(
-                update={"decision": DECISIONS[settings.on_uncertain], "reason": reason, "hint": hint}
+                update={
+                    "decision": DECISIONS[settings.on_uncertain],
+                    "reason": "; ".join(r for r in (doubt, verdict.reason) if r),
+                    "hint": f"This call should not run: {doubt}.",
+                }
             )
     return _answerable(core, verdict)
 
 
-def _under(policy: Policy, verdict: Verdict, what: str) -> Verdict:
+def _rejected(policy: Policy, verdict: Verdict) -> Verdict:
     """Return a rejection as a policy has it."""
     if policy == "block":
         return verdict
-    reason = f"allowed although {what}: {verdict.reason}" if policy == "allow" else verdict.reason
+    reason = f"allowed although rejected: {verdict.reason}" if policy == "allow" else verdict.reason
     return verdict.model_copy(update={"decision": DECISIONS[policy], "reason": reason, "action": None})
 
 

@@ -47,7 +47,7 @@ def judged_call(core: DynaCore, known: Known, call: ToolCall, judgement: Judgeme
     mode, exists = core.settings.mode, call["name"] in core.tools
     approved = verdict.decision in (Decision.APPROVE, Decision.MODIFY)
     note: str | None = None
-    if mode == "enforce" and verdict.decision is Decision.MODIFY and verdict.action is not None:
+    if mode == "enforce" and verdict.action is not None:  # changed, or a human decides about the change
         call = changed(call, verdict.action)
         note = change_note(verdict, call)
     elif mode == "advise" and verdict.decision is not Decision.APPROVE:

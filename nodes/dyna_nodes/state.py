@@ -78,7 +78,8 @@ class Outcome(TypedDict):
         call_id: Id of the call.
         status: ``ok``, ``error``, ``unknown`` (started, but how it ended is not known), ``deferred`` (not
             started, because another call is unknown), ``repeated`` (known to have been done before),
-            ``refused`` (no verdict for exactly this call), ``imagined`` (in a dry run).
+            ``refused`` (no verdict for exactly this call), ``answered`` (by something else in the tool's place),
+            ``imagined`` (in a dry run).
         messages: The messages that the call contributes, its `ToolMessage` among them.
         detail: What is known when the status is not ``ok``.
         attempt: Number of the attempt, from 1.
@@ -87,7 +88,7 @@ class Outcome(TypedDict):
     """
 
     call_id: str
-    status: Literal["ok", "error", "unknown", "deferred", "repeated", "refused", "imagined"]
+    status: Literal["ok", "error", "unknown", "deferred", "repeated", "refused", "answered", "imagined"]
     messages: list[BaseMessage]
     detail: str
     attempt: int

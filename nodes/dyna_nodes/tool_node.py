@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt import ToolNode, tool_node
 from langgraph.prebuilt.tool_node import ToolRuntime
 from langgraph.runtime import Runtime
 
+is_invalid_resume: Callable[[BaseException], bool] = getattr(
+    tool_node, "is_invalid_resume", lambda error: False
+)
+"""Tells whether an error says that a human's answer did not fit what an interrupt asks for; then it waits on."""
 _FIELDS = [f.name for f in fields(ToolRuntime) if f.name in {f.name for f in fields(Runtime)}]
 
 

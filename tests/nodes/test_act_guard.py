@@ -36,10 +36,15 @@ def request(**arguments: Any) -> dict[str, Any]:
     return {"name": "look", "args": arguments, "id": "1", "type": "tool_call"}
 
 
-def test_the_approved_call_runs_sync_and_async() -> None:
+def test_the_approved_call_runs_sync_and_async_and_once() -> None:
     guarded = GuardedTool.around(look, permit({"where": "a"}))
     assert guarded.invoke(request(where="a")).content == "You see a."
+    with pytest.raises(Refused, match="executed already"):
+        guarded.invoke(request(where="a"))
+    guarded = GuardedTool.around(look, permit({"where": "a"}))
     assert asyncio.run(guarded.ainvoke(request(where="a"))).content == "You see a."
+    with pytest.raises(Refused, match="executed already"):
+        asyncio.run(guarded.ainvoke(request(where="a")))
 
 
 @pytest.mark.parametrize("arguments", [{"where": "b"}, {}, {"where": "a", "more": 1}])
