@@ -47,16 +47,17 @@ def plot_accuracy(part: Mapping[str, Any], path: Path) -> None:
         x, y = row["all"]["accuracy"], row["all"]["success"]
         if x["value"] is None:
             continue
+        place = (x["value"], y["value"])
         axes.errorbar(
-            x["value"], y["value"], xerr=_errors([x]), yerr=_errors([y]), fmt="o", capsize=2, elinewidth=0.8
+            *place, xerr=_errors([x]), yerr=_errors([y]), fmt="o", capsize=2, elinewidth=0.8, label=arm
         )
-        axes.annotate(arm, (x["value"], y["value"]), textcoords="offset points", xytext=(5, 4), fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("turns with a simulation that came true (coverage × accuracy)")
-    axes.set_ylabel("games solved")
+    axes.set_ylabel("games solved, 95 % intervals over games")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
     _save(pyplot, figure, axes, path)
 
 
