@@ -238,8 +238,7 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
             f"nobody shortens by the name {settings.abbreviator!r}, and it names no chat model; {hint}",
             "abbreviator",
         )
-    starts = {settings.start_of(arm) for arm in IMITATION}
-    shipped = sorted(starts & set(shipped_adapters()))
+    shipped = [start for start in map(settings.start_of, IMITATION) if start in shipped_adapters()]
     for name, part in settings.environments.items():
         if shipped and part.held_out_task_type is not None and part.environment == ALFWORLD:
             message = (
