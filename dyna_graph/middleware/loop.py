@@ -27,7 +27,7 @@ from langchain_core.messages.tool import ToolCall
 from langchain_core.tools import BaseTool
 from langgraph.types import Overwrite
 
-from dyna_graph.middleware.asking import AgentPolicy, Given, message_of
+from dyna_graph.middleware.asking import AgentPolicy, Given
 from dyna_graph.middleware.ledger import (
     Execution,
     KnownTool,
@@ -38,6 +38,7 @@ from dyna_graph.middleware.ledger import (
     route_of,
     view_of,
 )
+from dyna_graph.middleware.proposals import Proposal, unanswered, with_calls
 from dyna_nodes.answers import answers
 from dyna_nodes.conversation import ids_in, last_ai, marked, new_turn
 from dyna_nodes.core import DynaCore, Run
@@ -128,7 +129,7 @@ class AgentLoop:
             ledger = self._ledger(core, decided, before["said"], [call])
             return ModelResponse(result=[message]), ledger, decided.view["history"]
         responses: list[ModelResponse[Any]] = yield policy.sample(self.core.settings.candidates)
-        proposals = [_Proposal.of(response) for response in responses]
+        proposals = [Proposal.of(response) for response in responses]
         if proposals[0].closed:
             return responses[0], None, None
         proposals = [p for p in proposals if not p.closed]
@@ -153,7 +154,7 @@ class AgentLoop:
         new: list[BaseMessage] = []
         rewritten = False
         if not _is_about(ledger, message):
-            pending = _unanswered(state["messages"], message)
+            pending = unanswered(state["messages"], message)
             if not pending:
                 return None  # an answer, or what others have dealt with
             rewritten = True
@@ -300,42 +301,6 @@ class AgentLoop:
         return self._absent[key]
 
 
-class _Proposal(NamedTuple):
-    """A response of the agent's model.
-
-    Attributes:
-        whole: The response.
-        message: The model's message in it.
-        open: The message without the calls that are answered already, as those of a structured answer are.
-        closed: Whether nothing is left to judge of a message with calls.
-    """
-
-    whole: ModelResponse[Any]
-    message: AIMessage
-    open: AIMessage
-    closed: bool
-
-    @classmethod
-    def of(cls, response: ModelResponse[Any]) -> _Proposal:
-        message = message_of(response)
-        if message.id is None:
-            message = message.model_copy(update={"id": f"dyna-{new_id()}"})
-        pending = _unanswered(response.result, message)
-        closed = not pending and (bool(message.tool_calls) or response.structured_response is not None)
-        if len(pending) == len(message.tool_calls):
-            return cls(response, message, message, closed)
-        return cls(response, message, message.model_copy(update={"tool_calls": pending}), closed)
-
-    def response(self, said: AIMessage, shown: Sequence[ToolCall]) -> ModelResponse[Any]:
-        """Return the response with the calls that enter the conversation now."""
-        message = self.message if said is self.open else said
-        if list(shown) != list(self.open.tool_calls) or message is not self.message:
-            message = with_calls(self.message, shown, self.open.tool_calls)
-            message = message.model_copy(update={"invalid_tool_calls": said.invalid_tool_calls})
-        others = [m for m in self.whole.result if not isinstance(m, AIMessage)]
-        return ModelResponse(result=[message, *others], structured_response=self.whole.structured_response)
-
-
 def decide(core: DynaCore, view: View, run: Run) -> Plan[Decided]:
     """Simulate and judge what the core's policy proposes."""
     command = yield from SimulateNode(core).plan(view, run)
@@ -346,24 +311,6 @@ def decide(core: DynaCore, view: View, run: Run) -> Plan[Decided]:
     new: list[BaseMessage] = (command.update or {}).get("messages", [])
     said = next((m for m in new if isinstance(m, AIMessage) and not marked(m)), None)
     return Decided(applied(view, command), route_of(command), said, [m for m in new if m is not said])
-
-
-def with_calls(message: AIMessage, shown: Sequence[ToolCall], instead_of: Sequence[ToolCall]) -> AIMessage:
-    """Return a message with other calls in the place of some of its own, in its content blocks, too."""
-    gone = {str(c["id"]) for c in instead_of}
-    kept = [c for c in message.tool_calls if str(c["id"]) not in gone]
-    updates: dict[str, Any] = {"tool_calls": [*kept, *shown]}
-    if not isinstance(message.content, str):
-        ids = {str(c["id"]) for c in updates["tool_calls"]}
-        updates["content"] = [
-            block
-            for block in message.content
-            if not isinstance(block, dict)
-            or block.get("type") not in ("tool_use", "tool_call")
-            or block.get("id") in ids
-        ]
-    more = {k: v for k, v in message.additional_kwargs.items() if k not in ("tool_calls", "function_call")}
-    return message.model_copy(update={**updates, "additional_kwargs": more})
 
 
 def unasked(judged: Judged) -> Judged:
@@ -403,11 +350,6 @@ def _is_about(ledger: Ledger, message: AIMessage) -> bool:
     if not shown:
         return message.id == ledger["said"].id
     return [calls(c) for c in now] == [calls(c) for c in ledger["shown"]]
-
-
-def _unanswered(messages: Sequence[BaseMessage], message: AIMessage) -> list[ToolCall]:
-    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
-    return [c for c in message.tool_calls if c["id"] not in answered]
 
 
 def _before(messages: Sequence[BaseMessage], message: AIMessage) -> list[BaseMessage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain.agents import create_agent
+from langgraph.types import Command
 
 from dyna_graph import DynaMiddleware, create_dyna_agent
 from dyna_nodes.experience import ExperienceLog
@@ -34,6 +35,11 @@ def own_graph(script: Any, tools: Any = (look, touch), **options: Any) -> Any:
     options.setdefault("world_model", ScriptedWorldModel(seeing))
     options.setdefault("critic", ScriptedCritic(no_bad))
     return create_dyna_agent(ScriptedChatModel(script=script), list(tools), **options)
+
+
+def decide(*decisions: dict[str, Any]) -> Command[Any]:
+    """Return what goes on with a human's decisions."""
+    return Command(resume={"decisions": list(decisions)})
 
 
 def recorded(folder: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,6 @@ from dyna_graph import ConfigError, DynaMiddleware
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel, call, calls
 from tests.graph.judged import DONE, contents, look, no_bad, seeing
 from tests.graph.middleware.doors import guarded, recorded
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    DONE.clear()
-    yield
-    DONE.clear()
 
 
 class Forger(AgentMiddleware[Any, Any, Any]):

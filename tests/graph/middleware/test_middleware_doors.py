@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,6 @@ from dyna_nodes.nouns import Decision, Prediction, Query, Verdict
 from dyna_nodes.testing import ScriptedCritic, ScriptedWorldModel, call, calls
 from tests.graph.judged import DONE, contents, look, seeing, touch
 from tests.graph.middleware.doors import guarded, own_graph, recorded
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    DONE.clear()
-    yield
-    DONE.clear()
 
 
 @tool(response_format="content_and_artifact")

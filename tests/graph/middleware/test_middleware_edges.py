@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,7 @@ from dyna_nodes.journal import Intent, journal_beside
 from dyna_nodes.nouns import Decision, Prediction, Verdict
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel, call, calls
 from tests.graph.judged import DONE, contents, look, seeing, touch
-from tests.graph.middleware.doors import guarded, own_graph, recorded
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    DONE.clear()
-    yield
-    DONE.clear()
-
-
-def decide(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
+from tests.graph.middleware.doors import decide, guarded, own_graph, recorded
 
 
 def asking(history: Any, simulation: Any) -> Verdict:
@@ -279,10 +267,7 @@ def test_what_is_done_and_in_no_conversation_is_asked_about(drive: Any, thread: 
 
 
 def test_shadow_blocks_nothing_that_another_middleware_does(drive: Any, tmp_path: Path) -> None:
-    class Redacting(Forger):
-        pass
-
-    agent = guarded([call("look", "1", where="a"), "Done."], [look], behind=[Redacting()], mode="shadow")
+    agent = guarded([call("look", "1", where="a"), "Done."], [look], behind=[Forger()], mode="shadow")
     drive(agent)
     assert DONE == ["risky vault"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,15 @@ import pytest
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
 
 from dyna_graph.middleware import gated
 from dyna_nodes.journal import Intent, journal_beside
 from dyna_nodes.nouns import Decision, Verdict
 from dyna_nodes.testing import ScriptedCritic, ScriptedWorldModel, call, calls
 from tests.graph.judged import DONE, contents, look, seeing
-from tests.graph.middleware.doors import guarded, recorded
+from tests.graph.middleware.doors import decide, guarded, recorded
 
 APPROVE = {"type": "approve"}
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    DONE.clear()
-    yield
-    DONE.clear()
-
-
-def decide(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
 
 
 def asking(history: Any, simulation: Any) -> Verdict:
