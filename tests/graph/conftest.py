@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+HERE = str(Path(__file__).parent)
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 
 
@@ -33,6 +37,18 @@ class Driver:
         if self.is_async:
             return asyncio.run(collect())
         return list(agent.stream(given, config, **options))
+
+
+@pytest.fixture(scope="module")
+def server() -> Any:
+    """A clean process that has imported everything; each process of a test of crashes is a fork of it."""
+    sys.path.insert(0, HERE)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["dyna_graph.middleware", "dyna_nodes.testing", "langgraph.checkpoint.sqlite.aio"]
+    )
+    yield context
+    sys.path.remove(HERE)
 
 
 @pytest.fixture(params=["sync", "async"])

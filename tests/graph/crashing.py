@@ -46,6 +46,12 @@ def note(folder: Path, name: str, line: str) -> None:
         file.write(line + "\n")
 
 
+def lines(folder: Path, name: str) -> list[str]:
+    """Return what has been noted in a file."""
+    path = folder / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def make_agent(folder: Path, where: str, saver: Any, door: str = "graph") -> Any:
     """Build the agent, as a graph of its own or as LangChain's with the middleware; equal in every process."""
 

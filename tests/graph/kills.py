@@ -31,6 +31,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from dyna_nodes.experience import ExperienceLog
+from tests.graph.crashing import lines
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -110,11 +111,6 @@ def waiting(folder: Path, door: str) -> bool:
 
     with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
         return bool(crashing.make_agent(folder, "never", saver, door).get_state(crashing.CONFIG).next)
-
-
-def lines(folder: Path, name: str) -> list[str]:
-    path = folder / name
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def undisturbed(server: Any, door: str, how: str) -> float:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,22 +20,10 @@ from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.journal import Intent, IntentJournal, journal_beside
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, call, calls
+from tests.graph.crashing import lines
 
-HERE = str(Path(__file__).parent)
 KILLED = -signal.SIGKILL
 Process = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Any:
-    """A clean process that has imported everything; each process of a test is a fork of it."""
-    sys.path.insert(0, HERE)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["dyna_graph.agent", "dyna_nodes.testing", "langgraph.checkpoint.sqlite.aio"]
-    )
-    yield context
-    sys.path.remove(HERE)
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -55,11 +41,6 @@ def process(request: pytest.FixtureRequest, tmp_path: Path, server: Any) -> Proc
         return json.loads((tmp_path / "result").read_text())
 
     return run
-
-
-def lines(folder: Path, name: str) -> list[str]:
-    path = folder / name
-    return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
 def resume(folder: Path, *decisions: dict[str, Any]) -> dict[str, Any]:
