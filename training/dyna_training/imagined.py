@@ -34,8 +34,6 @@ class ImaginedEnv(ForkableEnv):
         max_steps: Steps after which an episode is truncated.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it this way
-
     def __init__(self, world_model: WorldModel, real: ForkableEnv, max_steps: int = MAX_STEPS) -> None:
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from dyna_training.environments.base import ForkableEnv
 
 Options = dict[str, Any]
 Seen = tuple[str, float, bool, bool]
+COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 NONSENSE = (
     "",
@@ -124,7 +126,8 @@ class Conformance:
                 assert env.reset(seed=0, options=dict(options)) == first
 
     def test_it_says_so_when_it_was_never_reset(self, env: ForkableEnv) -> None:
-        for ask in (env.fork, env.hidden_state, env.admissible, env.expert, lambda: env.step("look")):
+        asked = (env.fork, env.hidden_state, env.admissible, env.expert, env.render)
+        for ask in (*asked, lambda: env.step("look")):
             with pytest.raises(RuntimeError, match="reset"):
                 ask()
 
@@ -150,6 +153,21 @@ class Conformance:
             assert observation.strip(), command[:40]
             assert (reward, terminated) == (0.0, False), command[:40]
             assert (env.hidden_state(), env.admissible()) == before, command[:40]
+
+    # ------------------------------------------------------------------ pictures
+
+    def test_it_draws_itself_for_a_terminal(self) -> None:
+        for options in self.episodes:
+            env = begun(type(self).make(), options)
+            wander(env, 5, seed=6)
+            picture, before = env.render(), (env.hidden_state(), env.admissible())
+            plain = COLOUR.sub("", picture)
+            assert plain.strip(), options
+            assert all(character.isprintable() or character == "\n" for character in plain), picture
+            assert picture.count("\x1b[") == 0 or picture.endswith("\x1b[0m"), "colours run on"
+            assert (env.fork().render(), env.render()) == (picture, picture)
+            assert (env.hidden_state(), env.admissible()) == before
+        assert env.metadata["render_modes"] == [env.render_mode] == ["ansi"]
 
     # ------------------------------------------------------------------ reward, end, expert
 

@@ -204,6 +204,7 @@ def _play(env: ForkableEnv, episode: Any, console: Console) -> bool:
     except (GameFileError, PackageMissing) as error:
         raise DynaError(str(error)) from error
     console.print(states[0].task, markup=False)
+    _draw(env, console)
     keys = "\n".join(f"{key:6} {what}" for key, what in KEYS.items())
     console.print(f"\n{keys}", style="dim", markup=False)
     while True:
@@ -226,6 +227,7 @@ def _play(env: ForkableEnv, episode: Any, console: Console) -> bool:
         elif command == ":undo":
             states = states[:-1] or states[:1]
             console.print(f"{len(states) - 1} commands so far", markup=False)
+            _draw(states[-1].env, console)
         elif command.startswith(":"):
             console.print(f"unknown key {command}; there are {', '.join(KEYS)}", markup=False)
         else:
@@ -233,12 +235,23 @@ def _play(env: ForkableEnv, episode: Any, console: Console) -> bool:
             reality = after.step(command)
             states.append(after)
             console.print(reality.observation, markup=False)
+            _draw(after.env, console)
             if reality.done:
                 steps = len(states) - 1
                 console.print(
                     f"{'Solved' if reality.success else 'Not solved'} in {steps} steps.", style="bold"
                 )
                 return reality.success
+
+
+def _draw(env: ForkableEnv, console: Console) -> None:
+    """Show the picture of an environment that has one of its own; hidden state would give things away."""
+    from rich.text import Text
+
+    from dyna_training.environments.base import ForkableEnv
+
+    if type(env).render is not ForkableEnv.render:
+        console.print(Text.from_ansi(env.render()))
 
 
 def _known(name: str, names: list[str], what: str) -> None:

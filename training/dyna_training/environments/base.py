@@ -66,8 +66,11 @@ class ForkableEnv(gymnasium.Env[str, str]):
     """A text environment that can be branched.
 
     Observations and actions are text, the reward of a step is a float, and `fork` gives an independent
-    environment in the same state: stepping one never changes the other.
+    environment in the same state: stepping one never changes the other. Each can be rendered as text.
     """
+
+    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 - gymnasium declares it this way
+    render_mode = "ansi"
 
     @abstractmethod
     def fork(self) -> Self:
@@ -92,6 +95,17 @@ class ForkableEnv(gymnasium.Env[str, str]):
         Raises:
             RuntimeError: `reset` was never called.
         """
+
+    def render(self) -> str:
+        """Return a picture of the state for a terminal, in ANSI colours where they help.
+
+        Most text environments have no picture of their own and show `hidden_state`; those that have one draw it here,
+        and `dyna env play` shows it with every step.
+
+        Raises:
+            RuntimeError: `reset` was never called.
+        """
+        return self.hidden_state()
 
     def inadmissible(self, rng: random.Random) -> str:
         """Return a plausible command that would do nothing now: a verb with what does not go with it here.

@@ -38,8 +38,6 @@ class AlfworldEnv(ForkableEnv):
         >>> observation, reward, terminated, truncated, info = env.step("go to desk 1")  # doctest: +SKIP
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it this way
-
     def __init__(
         self,
         *,

@@ -40,8 +40,6 @@ class TextWorldEnv(ForkableEnv):
         >>> observation, reward, terminated, truncated, info = env.step("go north")  # doctest: +SKIP
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it this way
-
     def __init__(
         self,
         *,
