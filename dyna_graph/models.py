@@ -63,6 +63,8 @@ def parse_model(name: str) -> ModelName:
             f"model {name!r} lacks the part {'before' if not provider else 'after'} the colon; "
             "write provider:model, such as openai:gpt-5-mini"
         )
+    if not re.fullmatch(r"[\w-]+", provider):
+        raise ModelError(f"model {name!r}: a provider is one word, not {provider!r}; write provider:model")
     if provider == LOCAL:
         base, plus, adapter = rest.partition("+")
         if not base or (plus and not adapter):

@@ -38,6 +38,7 @@ from dyna_graph.middleware.ledger import (
     route_of,
     view_of,
 )
+from dyna_graph.middleware.naming import as_run
 from dyna_graph.middleware.proposals import Proposal, unanswered, with_calls
 from dyna_nodes.answers import answers
 from dyna_nodes.conversation import ids_in, last_ai, marked, new_turn
@@ -303,11 +304,11 @@ class AgentLoop:
 
 def decide(core: DynaCore, view: View, run: Run) -> Plan[Decided]:
     """Simulate and judge what the core's policy proposes."""
-    command = yield from SimulateNode(core).plan(view, run)
+    command = yield from as_run("simulate", run, view, partial(SimulateNode(core).plan, view))
     view = applied(view, command)
     if route_of(command) == "end":
         return Decided(view, "answer", last_ai(view["messages"]), [])
-    command = yield from CritiqueNode(core).plan(view, run)
+    command = yield from as_run("critique", run, view, partial(CritiqueNode(core).plan, view))
     new: list[BaseMessage] = (command.update or {}).get("messages", [])
     said = next((m for m in new if isinstance(m, AIMessage) and not marked(m)), None)
     return Decided(applied(view, command), route_of(command), said, [m for m in new if m is not said])

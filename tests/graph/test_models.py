@@ -42,6 +42,10 @@ def test_names_are_taken_apart(name: str, parsed: ModelName) -> None:
             ":x",
             "model ':x' lacks the part before the colon; write provider:model, such as openai:gpt-5-mini",
         ),
+        (
+            "chat openai:gpt-5",
+            "model 'chat openai:gpt-5': a provider is one word, not 'chat openai'; write provider:model",
+        ),
         ("local:+a", "model 'local:+a' must read local:base or local:base+adapter"),
         ("vllm:a@b", "model 'vllm:a@b' must read vllm:model or vllm:model@http://host:port/v1"),
         ("opnai:gpt-5", "unknown provider 'opnai' in model 'opnai:gpt-5'; did you mean 'openai'?"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 
+from dyna_graph import DynaMiddleware
 from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.critics import JudgeCritic
 from dyna_nodes.testing import SamplingChatModel, ScriptedChatModel, call
@@ -37,10 +40,14 @@ def told(run: Run) -> Any:
     return (run.run_type, run.name, *([children] if children else []))
 
 
-def agent(model: Any, **options: Any) -> Any:
+def parts() -> tuple[ChatWorldModel, JudgeCritic]:
     imagined = "<observation>You see it.</observation><success>no</success>"
     world = ChatWorldModel(ScriptedChatModel(script=lambda m: imagined), name="world model")
-    judge = JudgeCritic(ScriptedChatModel(script=lambda m: '{"decision": "approve"}'))
+    return world, JudgeCritic(ScriptedChatModel(script=lambda m: '{"decision": "approve"}'))
+
+
+def agent(model: Any, **options: Any) -> Any:
+    world, judge = parts()
     return create_dyna_agent(model, [look], world_model=world, critic=judge, **options)
 
 
@@ -66,6 +73,44 @@ def test_every_node_is_a_named_run_with_its_calls_below(drive: Any) -> None:
         ],
     )
     assert all(run.error is None for run in root.child_runs)
+
+
+def below(run: Run, node: str) -> list[Any]:
+    """Return what stands below the runs of a node, each time that it ran."""
+    return [told(child)[2:] for child in run.child_runs if child.name == node]
+
+
+def test_the_middleware_names_simulate_and_critique_below_the_model(drive: Any) -> None:
+    model = ScriptedChatModel(script=[call("look", where="a"), "Done."])
+    root = trace(drive, create_agent(model, [look], middleware=[DynaMiddleware(*parts())]))
+    first, last = below(root, "model")
+    said = ("llm", "ScriptedChatModel")
+    assert first == (
+        [said, ("chain", "simulate", [("llm", "world model")]), ("chain", "critique", [("llm", "judge")])],
+    )
+    assert last == ([said, ("chain", "simulate")],)
+    assert below(root, "tools") == [([("tool", "look")],)]
+    simulate = root.child_runs[[c.name for c in root.child_runs].index("model")].child_runs[1]
+    assert "You see it." in str(simulate.outputs)
+    assert simulate.error is None
+
+
+def test_what_breaks_in_a_named_run_is_its_error(drive: Any) -> None:
+    class Broken(JudgeCritic):
+        def judge(self, *_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        ajudge = judge
+
+    world, _ = parts()
+    broken = DynaMiddleware(world, Broken(ScriptedChatModel(script=[])))
+    collector = Collector()
+    model = ScriptedChatModel(script=[call("look", where="a"), "Done."])
+    with pytest.raises(KeyboardInterrupt):
+        drive(create_agent(model, [look], middleware=[broken]), "go", {"callbacks": [collector]})
+    node = next(c for c in collector.roots[0].child_runs if c.name == "model")
+    critique = next(c for c in node.child_runs if c.name == "critique")
+    assert "KeyboardInterrupt" in str(critique.error)
 
 
 def test_time_limits_keep_calls_below_their_node(drive: Any) -> None:
