@@ -50,7 +50,7 @@ from dyna_nodes.observe import FOREIGN, Exits, close_round, foreign
 from dyna_nodes.protocols import Proposer
 from dyna_nodes.rounds import Places, Round
 from dyna_nodes.simulate import SimulateNode
-from dyna_nodes.state import Judged, Progress
+from dyna_nodes.state import Judged, Progress, readable
 
 RAISED = 1_024
 """So many calls that raised are remembered."""
@@ -120,6 +120,7 @@ class AgentLoop:
         state = request.state
         tools = [tool for tool in request.tools if isinstance(tool, BaseTool)]
         before = cast("Ledger | None", state.get("dyna"))
+        readable(before and before["progress"])
         goes_on = before is not None and before["route"] != "end" and not new_turn(state["messages"])
         if before is not None and goes_on and before["queue"]:
             view = view_of(state, [*state["messages"], before["said"]])

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+
+from dyna_graph import DynaMiddleware, create_dyna_agent
 
 HERE = str(Path(__file__).parent)
 THREAD: dict[str, Any] = {"configurable": {"thread_id": "t"}}
@@ -54,6 +57,22 @@ def server() -> Any:
 @pytest.fixture(params=["sync", "async"])
 def drive(request: pytest.FixtureRequest) -> Driver:
     return Driver(request.param == "async")
+
+
+AGENT = ("system_prompt", "checkpointer", "store", "name", "context_schema", "interrupt_before")
+"""Arguments that belong to the agent, not to the middleware."""
+
+
+def agent_with_middleware(model: Any, tools: Any, **options: Any) -> Any:
+    """Return an agent of LangChain with the middleware, from the arguments of `create_dyna_agent`."""
+    given = {key: options.pop(key) for key in AGENT if key in options}
+    return create_agent(model, list(tools), middleware=[DynaMiddleware(**options)], **given)
+
+
+@pytest.fixture(params=["graph", "middleware"])
+def make(request: pytest.FixtureRequest) -> Any:
+    """Return what makes an agent: a graph of its own, or an agent of LangChain with the middleware."""
+    return create_dyna_agent if request.param == "graph" else agent_with_middleware
 
 
 @pytest.fixture

@@ -42,11 +42,17 @@ def no_bad(history: Any, simulation: Any) -> Verdict:
     return Verdict(decision=Decision.APPROVE, score=1.0)
 
 
-def agent_with(script: Any, rule: Any = no_bad, kind: Any = ScriptedChatModel, **options: Any) -> Any:
+def agent_with(
+    script: Any,
+    rule: Any = no_bad,
+    kind: Any = ScriptedChatModel,
+    make: Any = create_dyna_agent,
+    **options: Any,
+) -> Any:
     model = kind(script=script)
     options.setdefault("world_model", ScriptedWorldModel(seeing))
     critic = ScriptedCritic(rule)
-    agent = create_dyna_agent(model, [look, touch], critic=critic, **options)
+    agent = make(model, [look, touch], critic=critic, **options)
     agent.model, agent.critic = model, critic
     return agent
 
@@ -70,3 +76,9 @@ def answered_in_order(messages: list[Any]) -> bool:
 
 def contents(result: dict[str, Any], kind: str = "tool") -> list[str]:
     return [m.content for m in result["messages"] if m.type == kind]
+
+
+def answered_at_the_end(result: dict[str, Any]) -> bool:
+    """Tell whether the run ended with the agent's answer."""
+    last = result["messages"][-1]
+    return last.type == "ai" and not last.tool_calls and bool(last.content)

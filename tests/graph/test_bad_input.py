@@ -18,7 +18,7 @@ from dyna_nodes.critics import HouseholdCritic
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.state import StateError
 from dyna_nodes.testing import ScriptedChatModel, ScriptedWorldModel, call, calls
-from tests.graph.judged import DONE, agent_with, answered_in_order, contents, look
+from tests.graph.judged import DONE, agent_with, answered_at_the_end, answered_in_order, contents, look
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +66,10 @@ THINGS: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize("what", THINGS)
-def test_whatever_a_tool_returns_is_an_observation(drive: Any, thread: Any, tmp_path: Any, what: str) -> None:
-    agent = create_dyna_agent(
+def test_whatever_a_tool_returns_is_an_observation(
+    drive: Any, make: Any, thread: Any, tmp_path: Any, what: str
+) -> None:
+    agent = make(
         ScriptedChatModel(script=[call("get", what=what), call("look", where="a"), "Done."]),
         [get, look],
         world_model=ScriptedWorldModel(lambda query: "something"),
@@ -75,6 +77,14 @@ def test_whatever_a_tool_returns_is_an_observation(drive: Any, thread: Any, tmp_
         checkpointer=sqlite_checkpointer(tmp_path / "runs.sqlite"),
         record=tmp_path / "log",
     )
+    if make is not create_dyna_agent and THINGS[what][1] == "error":
+        with pytest.raises(
+            type(THINGS[what][0]) if isinstance(THINGS[what][0], BaseException) else RuntimeError
+        ):
+            drive(agent, "go", thread)  # an agent of LangChain ends with what a tool raises
+        (only,) = ExperienceLog(tmp_path / "log").read()
+        assert (only.status, only.observation) == THINGS[what][1:]
+        return
     result = drive(agent, "go", thread)
     first, second = ExperienceLog(tmp_path / "log").read()
     assert (first.status, first.observation) == THINGS[what][1:]
@@ -83,7 +93,9 @@ def test_whatever_a_tool_returns_is_an_observation(drive: Any, thread: Any, tmp_
     assert DONE == ["a"]
 
 
-def test_a_tool_that_ends_the_process_is_asked_about(drive: Any, thread: Any, tmp_path: Any) -> None:
+def test_a_tool_that_ends_the_process_is_asked_about(
+    drive: Any, make: Any, thread: Any, tmp_path: Any
+) -> None:
     ended: list[int] = []
 
     @tool
@@ -92,7 +104,7 @@ def test_a_tool_that_ends_the_process_is_asked_about(drive: Any, thread: Any, tm
         ended.append(code)
         raise SystemExit(code)
 
-    agent = create_dyna_agent(
+    agent = make(
         ScriptedChatModel(script=[call("leave", code=3), "Done."]),
         [leave],
         checkpointer=sqlite_checkpointer(tmp_path / "runs.sqlite"),
@@ -130,12 +142,12 @@ def put(what: Any) -> str:
     ],
 )
 def test_arguments_that_cannot_be_written_make_a_call_unreadable(
-    drive: Any, thread: Any, tmp_path: Any, arguments: Any, why: str
+    drive: Any, make: Any, thread: Any, tmp_path: Any, arguments: Any, why: str
 ) -> None:
     block = {"type": "tool_use", "id": "1", "name": "put", "input": arguments}
     message = calls(("put", arguments, "1"), ("look", {"where": "a"}, "2"))
     message.content = [block]
-    agent = create_dyna_agent(
+    agent = make(
         ScriptedChatModel(script=[message, "Done."]),
         [put, look],
         checkpointer=sqlite_checkpointer(tmp_path / "runs.sqlite"),
@@ -144,12 +156,12 @@ def test_arguments_that_cannot_be_written_make_a_call_unreadable(
     result = drive(agent, "go", thread)
     assert DONE == ["a"], "the other call of the message runs"
     assert any(why in text for text in contents(result))
-    assert result["ended"]["kind"] == "answer"
+    assert answered_at_the_end(result)
 
 
 @pytest.mark.parametrize("arguments", [{"what": nested(60)}, {"what": 2**64 - 1}, {"what": "é\U0001f600"}])
-def test_what_can_be_written_runs(drive: Any, thread: Any, tmp_path: Any, arguments: Any) -> None:
-    agent = create_dyna_agent(
+def test_what_can_be_written_runs(drive: Any, make: Any, thread: Any, tmp_path: Any, arguments: Any) -> None:
+    agent = make(
         ScriptedChatModel(script=[calls(("put", arguments, "1")), "Done."]),
         [put],
         world_model=ScriptedWorldModel(lambda query: "It lies there."),
@@ -162,8 +174,10 @@ def test_what_can_be_written_runs(drive: Any, thread: Any, tmp_path: Any, argume
     assert transition.scores["exact"] == 1.0
 
 
-def test_an_id_that_cannot_be_written_is_issued_anew(drive: Any, thread: Any) -> None:
-    agent = agent_with([call("look", id="\ud800", where="a"), "Done."], checkpointer=InMemorySaver())
+def test_an_id_that_cannot_be_written_is_issued_anew(drive: Any, make: Any, thread: Any) -> None:
+    agent = agent_with(
+        [call("look", id="\ud800", where="a"), "Done."], make=make, checkpointer=InMemorySaver()
+    )
     result = drive(agent, "go", thread)
     assert DONE == ["a"]
     assert result["messages"][1].tool_calls[0]["id"].isascii()
@@ -178,18 +192,34 @@ def version(written: str) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("before", ["simulate", "critique", "act", "observe"])
+NODES = {
+    "simulate": "model",
+    "critique": "DynaMiddleware.after_model",
+    "act": "tools",
+    "observe": "DynaMiddleware.before_model",
+}
+"""Where the nodes' work is done in an agent of LangChain."""
+
+
+FIRST = {True: "progress", False: "dyna"}
+"""What stands in the state once there is something to read, of the graph and of an agent of LangChain."""
+
+
+@pytest.mark.parametrize("before", NODES)
 @pytest.mark.parametrize("other", ["dyna-state/0", "dyna-state/99"])
-def test_a_checkpoint_of_another_version_is_refused(drive: Any, thread: Any, before: str, other: str) -> None:
+def test_a_checkpoint_of_another_version_is_refused(
+    drive: Any, make: Any, thread: Any, before: str, other: str
+) -> None:
     agent = agent_with(
         [call("look", where="a"), call("look", where="b"), "Done."],
+        make=make,
         checkpointer=InMemorySaver(),
-        interrupt_before=[before],
+        interrupt_before=[before if make is create_dyna_agent else NODES[before]],
     )
     with version(other):
         drive(agent, "go", thread)
-        if before == "simulate":  # at its second visit there is something to read
-            drive(agent, None, thread)
+        while not agent.get_state(thread).values.get(FIRST[make is create_dyna_agent]):
+            drive(agent, None, thread)  # at its second visit there is something to read
     ran = list(DONE)
     with pytest.raises(StateError, match="nothing was executed") as caught:
         drive(agent, None, thread)
@@ -199,8 +229,8 @@ def test_a_checkpoint_of_another_version_is_refused(drive: Any, thread: Any, bef
         drive(agent, None, thread)
 
 
-def test_a_user_who_speaks_in_a_thread_of_another_version_is_told(drive: Any, thread: Any) -> None:
-    agent = agent_with([call("look", where="a"), "Done.", "Again."], checkpointer=InMemorySaver())
+def test_a_user_who_speaks_in_a_thread_of_another_version_is_told(drive: Any, make: Any, thread: Any) -> None:
+    agent = agent_with([call("look", where="a"), "Done.", "Again."], make=make, checkpointer=InMemorySaver())
     with version("dyna-state/0"):
         result = drive(agent, "go", thread)
     with pytest.raises(StateError, match="begin a new thread with its messages"):

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.critics import OutcomeCritic
 from dyna_nodes.nouns import Verdict
 from dyna_nodes.testing import (
@@ -33,28 +32,28 @@ FAILURES: dict[str, Any] = {
 
 @pytest.mark.parametrize("failure", list(FAILURES.values()), ids=list(FAILURES))
 @pytest.mark.parametrize("on_failure", ["block", "allow"])
-def test_a_broken_critic_is_handled_by_policy(drive: Any, failure: Any, on_failure: Any) -> None:
-    agent = agent_with([call("look", where="a"), "Done."], lambda h, s: failure, on_failure=on_failure)
+def test_a_broken_critic_is_handled_by_policy(drive: Any, make: Any, failure: Any, on_failure: Any) -> None:
+    agent = agent_with(
+        [call("look", where="a"), "Done."], lambda h, s: failure, make=make, on_failure=on_failure
+    )
     events = drive.stream(agent, stream_mode="custom")
     (verdict,) = events[1].verdicts.values()
     assert verdict.failed
     assert ("a" in DONE) == (on_failure == "allow")
 
 
-def test_a_critic_with_too_few_verdicts_has_failed(drive: Any) -> None:
+def test_a_critic_with_too_few_verdicts_has_failed(drive: Any, make: Any) -> None:
     class Short(ScriptedCritic):
         def judge(self, history: Any, simulations: Any) -> list[Verdict]:
             return []
 
-    agent = create_dyna_agent(
-        ScriptedChatModel(script=[call("look", where="a"), "Done."]), [look], critic=Short(no_bad)
-    )
+    agent = make(ScriptedChatModel(script=[call("look", where="a"), "Done."]), [look], critic=Short(no_bad))
     result = drive(agent)
     assert "answered 1 simulations with 0 verdicts" in contents(result)[0]
     assert DONE == []
 
 
-def test_a_slow_critic_has_failed(drive: Any) -> None:
+def test_a_slow_critic_has_failed(drive: Any, make: Any) -> None:
     class Slow(ScriptedCritic):
         def judge(self, history: Any, simulations: Any) -> Any:
             time.sleep(1)
@@ -66,7 +65,7 @@ def test_a_slow_critic_has_failed(drive: Any) -> None:
             await asyncio.sleep(1)
             return super().judge(history, simulations)
 
-    agent = create_dyna_agent(
+    agent = make(
         ScriptedChatModel(script=[call("look", where="a"), "Done."]),
         [look],
         critic=Slow(no_bad),
@@ -87,9 +86,9 @@ def test_a_slow_critic_has_failed(drive: Any) -> None:
 )
 @pytest.mark.parametrize("on_failure", ["block", "allow"])
 def test_a_broken_world_model_that_the_critic_needs_is_handled_by_policy(
-    drive: Any, model: Any, expected: str, on_failure: Any
+    drive: Any, make: Any, model: Any, expected: str, on_failure: Any
 ) -> None:
-    agent = create_dyna_agent(
+    agent = make(
         ScriptedChatModel(script=[call("look", where="a"), "Done."]),
         [look],
         world_model=model,
@@ -103,7 +102,7 @@ def test_a_broken_world_model_that_the_critic_needs_is_handled_by_policy(
     assert ("a" in DONE) == (on_failure == "allow")
 
 
-def test_a_slow_world_model_has_failed(drive: Any) -> None:
+def test_a_slow_world_model_has_failed(drive: Any, make: Any) -> None:
     class Slow(ScriptedWorldModel):
         def predict(self, queries: Any) -> Any:
             time.sleep(1)
@@ -115,7 +114,7 @@ def test_a_slow_world_model_has_failed(drive: Any) -> None:
             await asyncio.sleep(1)
             return super().predict(queries)
 
-    agent = create_dyna_agent(
+    agent = make(
         ScriptedChatModel(script=[call("look", where="a"), "Done."]),
         [look],
         world_model=Slow(seeing),
@@ -126,15 +125,13 @@ def test_a_slow_world_model_has_failed(drive: Any) -> None:
     assert DONE == ["a"], "without a critic nobody needs the prediction"
 
 
-def test_a_world_model_with_too_few_answers_has_failed(drive: Any) -> None:
+def test_a_world_model_with_too_few_answers_has_failed(drive: Any, make: Any) -> None:
     class Short(ScriptedWorldModel):
         def predict(self, queries: Any) -> Any:
             return []
 
     events = drive.stream(
-        create_dyna_agent(
-            ScriptedChatModel(script=[call("look", where="a"), "Done."]), [look], world_model=Short(seeing)
-        ),
+        make(ScriptedChatModel(script=[call("look", where="a"), "Done."]), [look], world_model=Short(seeing)),
         stream_mode="custom",
     )
     assert events[0].simulations[0].prediction.error == "the world model answered 1 queries with 0 answers"

@@ -10,10 +10,8 @@ from langgraph.types import Command
 from dyna_graph import DynaMiddleware, create_dyna_agent
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel
+from tests.graph.conftest import AGENT
 from tests.graph.judged import look, no_bad, seeing, touch
-
-AGENT = ("system_prompt", "checkpointer", "store", "name", "context_schema")
-"""Arguments that belong to the agent, not to the middleware."""
 
 
 def guarded(
