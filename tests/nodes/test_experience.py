@@ -456,4 +456,4 @@ def test_a_trajectory_file_that_is_missing_or_damaged_says_where(tmp_path: Path)
     path.write_text('{"format":"dyna-trajectory/2","task":"x"}\n{"format":"dyna-trajectory/1","task":"x"}\n')
     problems: list[Problem] = []
     assert len(list(iter_trajectory_file(path, problems))) == 1
-    assert str(problems[0]).startswith(f"{path}:1: not a trajectory: format")
+    assert str(problems[0]).startswith(f"{path}:1: format 'dyna-trajectory/2', not 'dyna-trajectory/1'")

@@ -55,6 +55,24 @@ class ParsedOutcome(NamedTuple):
     success: bool
 
 
+def system_text(history: History) -> str:
+    """Return the text of the system turn."""
+    hidden = f"{HIDDEN}\n{history.hidden_state}\n\n" if history.hidden_state is not None else ""
+    return f"{INSTRUCTION}\n\n{hidden}{history.task}"
+
+
+def answer_text(observation: str, success: bool) -> str:
+    """Return the text of an answer; `parse_answer` reads it back."""
+    return observation.strip() + (SUCCESS if success else "")
+
+
+def parse_answer(text: str) -> ParsedOutcome:
+    """Take an answer apart."""
+    text = text.strip()
+    success = text.endswith(SUCCESS.strip())
+    return ParsedOutcome(text.removesuffix(SUCCESS.strip()).rstrip() if success else text, success)
+
+
 class WorldModelCodec:
     """Reads and writes the world model's conversation.
 
@@ -77,8 +95,7 @@ class WorldModelCodec:
 
     def system(self, history: History) -> str:
         """Return the text of the system turn."""
-        hidden = f"{HIDDEN}\n{history.hidden_state}\n\n" if history.hidden_state is not None else ""
-        return f"{INSTRUCTION}\n\n{hidden}{history.task}"
+        return system_text(history)
 
     def prefix(self, history: History) -> list[int]:
         """Return the ids of everything before the action that is asked about."""
@@ -94,13 +111,11 @@ class WorldModelCodec:
 
     def answer(self, observation: str, success: bool) -> list[int]:
         """Return the ids of an answer, end-of-turn included; what the model is trained to write."""
-        return [*self.chat.text(observation.strip() + (SUCCESS if success else "")), self.chat.end_id]
+        return [*self.chat.text(answer_text(observation, success)), self.chat.end_id]
 
     def parse(self, text: str) -> ParsedOutcome:
         """Take an answer apart."""
-        text = text.strip()
-        success = text.endswith(SUCCESS.strip())
-        return ParsedOutcome(text.removesuffix(SUCCESS.strip()).rstrip() if success else text, success)
+        return parse_answer(text)
 
     def example(
         self,

@@ -112,6 +112,21 @@ def explain(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
+def format_of(line: bytes) -> str | None:
+    """Return the format that a line of JSON names; None where it names none."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    name = values.get("format") if isinstance(values, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def another_format(found: str, known: str) -> str:
+    """Return what to say of a record in another format than the one that is known."""
+    return f"format {found!r}, not {known!r}; `dyna data migrate` brings up what is older, and says what is newer"
+
+
 class LineWriter:
     """Appends lines to one file that nobody else writes.
 

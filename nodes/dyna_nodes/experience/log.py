@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import BuiltinFunctionType, TracebackType
@@ -26,8 +26,10 @@ from pydantic import Field, ValidationError
 from dyna_nodes.experience.lines import (
     LineWriter,
     Problem,
+    another_format,
     dump,
     explain,
+    format_of,
     is_being_written,
     load,
     read_lines,
@@ -149,7 +151,7 @@ class ExperienceLog:
         """
         seen: set[str] = set()
         for path in self.segments():
-            for transition in _read_segment(path, problems):
+            for transition in read_segment(path, problems):
                 if transition.id not in seen:
                     seen.add(transition.id)
                     yield transition
@@ -161,11 +163,7 @@ class ExperienceLog:
         continues in another segment. The outcome is that of the last transition: ``unknown`` without an end
         flag.
         """
-        groups: dict[str, list[Transition]] = {}
-        for transition in self.read(problems):
-            groups.setdefault(transition.trajectory or transition.id, []).append(transition)
-        for name, group in groups.items():
-            yield _trajectory(name, sorted(group, key=lambda t: (t.index, t.time)))
+        yield from grouped(self.read(problems))
 
     def prune(self) -> list[Path]:
         """Delete what the retention setting says; return the deleted segments."""
@@ -262,7 +260,27 @@ class ExperienceLog:
                 self._writer = None
 
 
-def _read_segment(path: Path, problems: list[Problem] | None) -> Iterator[Transition]:
+def grouped(transitions: Iterable[Transition]) -> Iterator[Trajectory]:
+    """Yield transitions as trajectories; see `ExperienceLog.trajectories`."""
+    groups: dict[str, list[Transition]] = {}
+    for transition in transitions:
+        groups.setdefault(transition.trajectory or transition.id, []).append(transition)
+    for name, group in groups.items():
+        yield _trajectory(name, sorted(group, key=lambda t: (t.index, t.time)))
+
+
+def is_segment(path: Path) -> bool:
+    """Tell whether a file begins as a segment of a log does, of whatever version.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    line = next(read_lines(path), None)
+    return line is not None and (format_of(line.raw) or "").startswith(f"{LOG_FORMAT.partition('/')[0]}/")
+
+
+def read_segment(path: Path, problems: list[Problem] | None = None) -> Iterator[Transition]:
+    """Yield the transitions of one segment; see `ExperienceLog.read`."""
     headed = False
     for line in read_lines(path):
         if not headed:
@@ -271,8 +289,7 @@ def _read_segment(path: Path, problems: list[Problem] | None) -> Iterator[Transi
             if found == LOG_FORMAT:
                 continue
             if found is not None:
-                reason = f"format {found!r}, not {LOG_FORMAT!r}; read it with the version that wrote it"
-                report(Problem(path, line.number, reason, line.raw), problems)
+                report(Problem(path, line.number, another_format(found, LOG_FORMAT), line.raw), problems)
                 return
             report(
                 Problem(path, line.number, f"no header line with format {LOG_FORMAT!r}", line.raw), problems
@@ -285,16 +302,6 @@ def _read_segment(path: Path, problems: list[Problem] | None) -> Iterator[Transi
             elif not is_being_written(path):
                 reason = "the last line is incomplete: its writer was killed while writing it"
                 report(Problem(path, line.number, reason, line.raw), problems)
-
-
-def format_of(header: bytes) -> str | None:
-    """Return the format that the first line of a segment names; None where it is no header."""
-    try:
-        values = json.loads(header)
-    except ValueError:
-        return None
-    name = values.get("format") if isinstance(values, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def _trajectory(name: str, transitions: list[Transition]) -> Trajectory:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dyna_nodes.experience.lines import Problem, explain, load, report
-from dyna_nodes.experience.log import LOG_FORMAT, ExperienceLog, format_of
+from dyna_nodes.experience.lines import Problem, explain, format_of, load, report
+from dyna_nodes.experience.log import LOG_FORMAT, ExperienceLog
 from dyna_nodes.nouns import Transition
 from dyna_nodes.trust import Tally, merge, tally
 

@@ -14,8 +14,10 @@ from dyna_nodes.experience.lines import (
     ExperienceError,
     LineWriter,
     Problem,
+    another_format,
     dump,
     explain,
+    format_of,
     load,
     read_lines,
     report,
@@ -55,8 +57,7 @@ class TrajectoryWriter:
         Raises:
             ExperienceError: It could not be written; the file then ends with the trajectory before it.
         """
-        # The format is a default and would be left out, but each line has to name it.
-        self._writer.write(b'{"format":"%b",' % TRAJECTORY_FORMAT.encode() + dump(trajectory)[1:])
+        self._writer.write(trajectory_line(trajectory))
 
     def close(self) -> None:
         """Close the file."""
@@ -84,6 +85,12 @@ class TrajectoryWriter:
         report(Problem(self.path, tail.number, reason, tail.raw), problems)
 
 
+def trajectory_line(trajectory: Trajectory) -> bytes:
+    """Return the line of JSON that stands for a trajectory in a file."""
+    # The format is a default and would be left out, but each line has to name it.
+    return b'{"format":"%b",' % TRAJECTORY_FORMAT.encode() + dump(trajectory)[1:]
+
+
 def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
     """Append one trajectory to a file; see `TrajectoryWriter` for many."""
     with TrajectoryWriter(path) as writer:
@@ -107,9 +114,7 @@ def iter_trajectory_file(path: str | Path, problems: list[Problem] | None = None
             try:
                 trajectory = load(Trajectory, line.raw)
             except ValidationError as error:
-                reason = (
-                    f"not a trajectory: {explain(error)}" if line.whole else "the last line is incomplete"
-                )
+                reason = _why_not(line.raw, error) if line.whole else "the last line is incomplete"
                 report(Problem(path, line.number, reason, line.raw), problems)
                 continue
             if trajectory.id not in seen:
@@ -117,3 +122,10 @@ def iter_trajectory_file(path: str | Path, problems: list[Problem] | None = None
                 yield trajectory
     except OSError as error:
         raise ExperienceError(f"cannot read trajectories from {path}: {error.strerror}") from error
+
+
+def _why_not(raw: bytes, error: ValidationError) -> str:
+    found = format_of(raw)
+    if found not in (None, TRAJECTORY_FORMAT):
+        return another_format(str(found), TRAJECTORY_FORMAT)
+    return f"not a trajectory: {explain(error)}"

@@ -14,7 +14,6 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from dyna_nodes.experience import Problem, iter_trajectory_file
-from dyna_nodes.experience.lines import read_lines
 from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.annotate.annotator import (
     LABELS,
@@ -24,7 +23,7 @@ from dyna_training.annotate.annotator import (
     AnnotationObjective,
     turns_to_annotate,
 )
-from dyna_training.data import trajectory_files
+from dyna_training.data import count_records, read_trajectories, trajectory_files
 from dyna_training.whole import write_whole
 
 FORMAT: Final = "dyna-annotation/1"
@@ -126,16 +125,11 @@ class Work:
 
     def data(self) -> Iterator[Trajectory]:
         """Yield every trajectory of the data once; lines that are none go to `unreadable`."""
-        seen: set[str] = set()
-        for file in self.files:
-            for trajectory in iter_trajectory_file(file, self.unreadable):
-                if trajectory.id not in seen:
-                    seen.add(trajectory.id)
-                    yield trajectory
+        yield from read_trajectories(self.files, self.unreadable, imagined=True)
 
     def total(self) -> int:
-        """Return the number of trajectories in the data, by lines."""
-        return sum(1 for file in self.files for _ in read_lines(file))
+        """Return the number of trajectories in the data, as far as that is known without reading them."""
+        return sum(count_records(file) for file in self.files)
 
     def write_manifest(self, annotator: str, *, complete: bool = False) -> dict[str, Any]:
         """Write the manifest from what is annotated, and return it."""

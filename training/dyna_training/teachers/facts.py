@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dyna_nodes.codec.thinking import InnerSimulation, certain_holds, holds, sentences, simulations
-from dyna_nodes.experience import Problem, iter_trajectory_file
+from dyna_nodes.experience import Problem
 from dyna_nodes.nouns import Trajectory
-from dyna_training.data import trajectory_files
+from dyna_training.data import as_trajectories, read_records, trajectory_files
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.task import split_command
 from dyna_training.environments.alfworld.tracking import success_text
@@ -102,7 +102,7 @@ def facts_of(path: Path) -> tuple[list[TurnFacts], list[str]]:
     turns: list[TurnFacts] = []
     strange: list[str] = []
     for file in trajectory_files([path]):
-        for trajectory in iter_trajectory_file(file, problems):
+        for trajectory in as_trajectories(read_records(file, problems)):
             try:
                 turns += turn_facts(trajectory)
             except ValueError as error:

@@ -19,10 +19,10 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dyna_nodes.experience import Problem, iter_trajectory_file
+from dyna_nodes.experience import Problem
 from dyna_nodes.local.base import SMOLLM2
 from dyna_nodes.nouns import Trajectory
-from dyna_training.data import trajectory_files
+from dyna_training.data import as_trajectories, read_records, trajectory_files
 from dyna_training.traces.abbreviator import Abbreviator, Turn, invalid, new_share, turns_of
 from dyna_training.traces.answers import Answers
 from dyna_training.traces.importing import TracesError, publishing, write_manifest
@@ -249,7 +249,7 @@ def abbreviate(
     seen: set[str] = set()
     with publishing(settings.out) as writer, answers:
         for file in files:
-            for trajectory in iter_trajectory_file(file, problems):
+            for trajectory in as_trajectories(read_records(file, problems)):
                 if trajectory.id in seen:
                     problems.append(Problem(file, 0, f"trajectory {trajectory.id} a second time", b""))
                     continue
