@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import gymnasium
 from gymnasium import spaces
@@ -30,6 +30,20 @@ class GameFileError(ValueError):
 
 class PackageMissing(RuntimeError):
     """A package that an environment is made of is not installed; the message says how to install it."""
+
+
+class Function(NamedTuple):
+    """A function that can be called in an environment: what an agent's tool for it is made of.
+
+    Attributes:
+        name: Its name.
+        description: What it is for.
+        parameters: Its parameters, as JSON Schema of an object.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
 
 
 class Decision(Protocol):
@@ -147,6 +161,13 @@ class ForkableEnv(gymnasium.Env[str, str]):
                 "No game to play: create the environment with split= or games=, or reset with options={'game': …}."
             )
         return games[int(self.np_random.integers(len(games)))]
+
+    def functions(self) -> Sequence[Function]:
+        """Return the functions whose calls are this environment's actions, in the text of `Action`; none by default.
+
+        An environment that has some is offered to agents as a tool for each.
+        """
+        return ()
 
     def expert(self) -> Expert | None:
         """Return an expert that knows only what the first observation said; None where there is none.
