@@ -12,6 +12,7 @@ from dyna_training.environments.base import Expert, ForkableEnv, GameFileError, 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
     "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
+    "dyna/BFCL-v0": "dyna_training.environments.bfcl.env:BfclEnv",
 }
 """Gymnasium id to ``module:class`` of every environment in this package."""
 

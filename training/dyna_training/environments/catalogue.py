@@ -18,11 +18,13 @@ from dyna_training.environments.base import ForkableEnv
 
 ALFWORLD: Final = "dyna/ALFWorld-v0"
 TEXTWORLD: Final = "dyna/TextWorld-v0"
+BFCL: Final = "dyna/BFCL-v0"
 
 CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ALFWORLD: "dyna_training.environments.alfworld.catalogue:Households",
         TEXTWORLD: "dyna_training.environments.textworld.catalogue:TextWorldGames",
+        BFCL: "dyna_training.environments.bfcl.catalogue:BfclTasks",
     }
 )
 """Gymnasium id to ``module:class`` of its catalogue."""

@@ -44,6 +44,12 @@ class Apis:
         twin.instances = copy.deepcopy(self.instances)
         return twin
 
+    def only(self, name: str) -> Self:
+        """Return an independent copy of one API alone."""
+        twin = type(self).__new__(type(self))
+        twin.instances = {name: copy.deepcopy(self.instances[name])}
+        return twin
+
     def execute(self, call: Call) -> str:
         """Call a function and return its answer as BFCL writes it; errors are answers too.
 
@@ -79,7 +85,7 @@ def _answer(instance: Any, call: Call) -> str:
 @contextmanager
 def _own_precision() -> Iterator[None]:
     """Keep what MathAPI sets for the whole process, the precision of decimal and mpmath, from everybody else."""
-    mp = module_mpmath()
+    mp = _mpmath()
     before = mp.dps
     try:
         with decimal.localcontext():
@@ -88,6 +94,6 @@ def _own_precision() -> Iterator[None]:
         mp.dps = before
 
 
-def module_mpmath() -> Any:
+def _mpmath() -> Any:
     """Return the context of mpmath that MathAPI computes with."""
     return module("eval_checker.multi_turn_eval.func_source_code.math_api").mpmath.mp
