@@ -52,6 +52,22 @@ NONSENSE = (
 """Commands that no game should do anything about; the last one has 100 kB."""
 
 
+def is_harmless(command: str) -> bool:
+    """Return whether a command can make no task impossible, so that an expert can go on."""
+    return command.split()[0] not in {
+        "eat",
+        "drink",
+        "cook",
+        "slice",
+        "chop",
+        "dice",
+        "take",
+        "use",
+        "heat",
+        "cool",
+    }
+
+
 class Conformance:
     """The suite.
 
@@ -62,6 +78,7 @@ class Conformance:
         refusals: How observations begin that say that a command did nothing.
         steps: Of the check for leaks; ten thousand in ``make slow``.
         growth: How many MB these steps may add.
+        harmless: Whether a command leaves every game winnable; others make some in the check that the expert goes on.
     """
 
     make: ClassVar[Callable[[], ForkableEnv]]
@@ -70,6 +87,7 @@ class Conformance:
     refusals: ClassVar[tuple[str, ...]] = ()
     steps: ClassVar[int] = 1000
     growth: ClassVar[float] = 8.0
+    harmless: ClassVar[Callable[[str], bool]] = staticmethod(is_harmless)
 
     @pytest.fixture
     def env(self) -> Iterator[ForkableEnv]:
@@ -194,7 +212,7 @@ class Conformance:
             assert expert is not None
             rng = random.Random(5)
             for _ in range(3):
-                command = rng.choice([c for c in env.admissible() if not is_rash(c)])
+                command = rng.choice([c for c in env.admissible() if type(self).harmless(c)])
                 observation, _, over, _, _ = env.step(command)
                 expert.observe(command, observation)
                 assert not over
@@ -294,22 +312,6 @@ def goes_on_to_win(env: ForkableEnv, expert: Any) -> bool:
         if terminated or truncated:
             return bool(terminated and float(reward) > 0)
     return False
-
-
-def is_rash(command: str) -> bool:
-    """Return whether a command can make a task impossible, so that no expert could mend it."""
-    return command.split()[0] in {
-        "eat",
-        "drink",
-        "cook",
-        "slice",
-        "chop",
-        "dice",
-        "take",
-        "use",
-        "heat",
-        "cool",
-    }
 
 
 def elsewhere(make: Any, options: Options, whole: list[str], kept: bytes, later: list[str]) -> list[Any]:

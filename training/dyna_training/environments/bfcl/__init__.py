@@ -5,7 +5,7 @@ from dyna_training.environments.bfcl.env import BfclEnv
 from dyna_training.environments.bfcl.experts import Decision, GroundTruth
 from dyna_training.environments.bfcl.package import APIS, BfclMissing
 from dyna_training.environments.bfcl.splits import HELD_OUT, SPLITS, games
-from dyna_training.environments.bfcl.tasks import TASK_TYPES, Task, TaskNameError, task, tasks
+from dyna_training.environments.bfcl.tasks import TASK_TYPES, Task, TaskNameError, all_tasks, task
 
 __all__ = [
     "APIS",
@@ -20,8 +20,8 @@ __all__ = [
     "NotACall",
     "Task",
     "TaskNameError",
+    "all_tasks",
     "games",
     "parse_call",
     "task",
-    "tasks",
 ]

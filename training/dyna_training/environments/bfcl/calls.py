@@ -1,4 +1,4 @@
-"""Calls of functions as text: the project's ``cd({"folder": "docs"})``, or Python's ``cd(folder='docs')`` as BFCL writes it.
+"""Calls of functions as text: ``cd({"folder": "docs"})`` in the project's form, ``cd(folder='docs')`` in BFCL's.
 
 Nothing is evaluated. Arguments are literals: an expression or a nested call is refused.
 """

@@ -42,8 +42,6 @@ class BfclEnv(ForkableEnv):
         >>> observation, reward, terminated, truncated, info = env.step("ls()")  # doctest: +SKIP
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it this way
-
     def __init__(
         self,
         *,

@@ -14,7 +14,13 @@ from dyna_training.environments.bfcl.package import APIS, INSTALL, folder, modul
 DONE: Final = "done"
 """Ends the agent's turn."""
 _SCHEMA_TYPES: Final = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
-_SHORT_TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict"}
+_SHORT_TYPES: Final = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "object": "dict",
+}
 
 END_OF_TURN: Final = Function(
     name=DONE,
@@ -68,7 +74,7 @@ def signatures(apis: Sequence[str]) -> str:
     for api in apis:
         functions = functions_of(api)
         parts.append("\n".join([f"{api}:", *map(_signature, functions)]))
-    parts.append(f'{_signature(END_OF_TURN)} ends your turn; the user then goes on.')
+    parts.append(f"{_signature(END_OF_TURN)} ends your turn; the user then goes on.")
     return "\n".join(parts)
 
 

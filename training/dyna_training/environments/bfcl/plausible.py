@@ -38,7 +38,9 @@ def _named(*kinds: str) -> Source:
 
     def find(api: Any) -> Sequence[str]:
         contents = api._current_dir.contents.items()
-        return [name for name, item in contents if ("folder" if hasattr(item, "contents") else "file") in kinds]
+        return [
+            name for name, item in contents if ("folder" if hasattr(item, "contents") else "file") in kinds
+        ]
 
     return find
 

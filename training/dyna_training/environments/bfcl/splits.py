@@ -12,7 +12,7 @@ import json
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Final, Literal, get_args
 
-from dyna_training.environments.bfcl.tasks import Task, tasks
+from dyna_training.environments.bfcl.tasks import Task, all_tasks
 
 Split = Literal["train", "dev", "test", "unseen_api"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
@@ -39,7 +39,7 @@ def _splits() -> Mapping[Split, tuple[str, ...]]:
     found: dict[str, Split] = {}
     waiting: list[tuple[str, ...]] = []
     for group in groups():
-        if any(HELD_OUT.intersection(tasks()[name].apis) for name in group):
+        if any(HELD_OUT.intersection(all_tasks()[name].apis) for name in group):
             found.update(dict.fromkeys(group, "unseen_api"))
         else:
             waiting.append(group)
@@ -47,14 +47,16 @@ def _splits() -> Mapping[Split, tuple[str, ...]]:
     for split, least in _SHARES:
         while sum(chosen == split for chosen in found.values()) < least:
             found.update(dict.fromkeys(waiting.pop(), split))
-    return {split: tuple(name for name in tasks() if found.get(name, "train") == split) for split in SPLITS}
+    return {
+        split: tuple(name for name in all_tasks() if found.get(name, "train") == split) for split in SPLITS
+    }
 
 
 def groups() -> list[tuple[str, ...]]:
     """Return the names of all tasks, those together that are alike in state, in a turn or in their solution."""
     group: dict[str, set[str]] = {}
     by_trait: dict[Hashable, str] = {}
-    for found in tasks().values():
+    for found in all_tasks().values():
         group[found.id] = {found.id}
         for trait in _traits(found):
             other = by_trait.setdefault(trait, found.id)
@@ -63,7 +65,7 @@ def groups() -> list[tuple[str, ...]]:
                 for name in group[found.id]:
                     group[name] = group[other]
     unique = {id(names): names for names in group.values()}
-    return [tuple(name for name in tasks() if name in names) for names in unique.values()]
+    return [tuple(name for name in all_tasks() if name in names) for names in unique.values()]
 
 
 def _traits(found: Task) -> Iterator[Hashable]:

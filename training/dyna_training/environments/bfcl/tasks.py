@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 @functools.cache
-def tasks() -> Mapping[str, Task]:
+def all_tasks() -> Mapping[str, Task]:
     """Return all tasks by their names, in BFCL's order.
 
     Raises:
@@ -71,10 +71,10 @@ def task(name: str) -> Task:
         TaskNameError: There is no such task.
     """
     try:
-        return tasks()[name]
+        return all_tasks()[name]
     except KeyError:
         raise TaskNameError(
-            f"no task {name!r} in BFCL's {CATEGORY}; names are {CATEGORY}_0 to {CATEGORY}_{len(tasks()) - 1}"
+            f"no task {name!r} in BFCL's {CATEGORY}; names are {CATEGORY}_0 to {CATEGORY}_{len(all_tasks()) - 1}"
         ) from None
 
 

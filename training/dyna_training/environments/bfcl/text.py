@@ -17,7 +17,7 @@ _STRANGE: Final = re.compile(r"[^\n\t -~]")
 
 def plain(text: str) -> str:
     """Return a text in printable ASCII: what has a counterpart there is replaced by it, the rest by question marks."""
-    if text.isascii() and text.isprintable():
+    if _STRANGE.search(text) is None:
         return _cut(text)
     decomposed = unicodedata.normalize("NFKD", text.translate(_PUNCTUATION))
     return _cut(_STRANGE.sub("?", "".join(c for c in decomposed if not unicodedata.combining(c))))
