@@ -151,7 +151,7 @@ def _names() -> list[str]:
 
 def _described(name: str) -> dict[str, Any]:
     from dyna_graph.plugins import ENVIRONMENTS, load_plugin
-    from dyna_training.environments.base import GameFileError
+    from dyna_training.environments.base import GameFileError, PackageMissing
     from dyna_training.environments.catalogue import CATALOGUES, catalogue
 
     kind = load_plugin(ENVIRONMENTS, name)
@@ -160,7 +160,7 @@ def _described(name: str) -> dict[str, Any]:
     for split in reversed(catalogue(name).splits) if name in CATALOGUES else ():
         try:
             row["splits"][split] = catalogue(name).size(split)
-        except GameFileError as error:
+        except (GameFileError, PackageMissing) as error:
             row["splits"][split], row["missing"] = None, str(error)
     return row
 
@@ -172,7 +172,7 @@ def _env_for(
     from dyna_graph.errors import DynaError
     from dyna_training.environments.alfworld.env import AlfworldEnv
     from dyna_training.environments.alfworld.generator import generate as make
-    from dyna_training.environments.base import GameFileError
+    from dyna_training.environments.base import GameFileError, PackageMissing
     from dyna_training.environments.catalogue import ALFWORLD, CATALOGUES, catalogue
     from dyna_training.tools import make_environment
 
@@ -189,7 +189,7 @@ def _env_for(
         return make_environment(environment, split=split, max_steps=1000), {}
     except GameFileError as error:
         raise DynaError(f"{error}\n{there.instead if there else ''}".rstrip()) from error
-    except ValueError as error:
+    except (PackageMissing, ValueError) as error:
         raise DynaError(str(error)) from error
 
 
