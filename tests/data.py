@@ -14,7 +14,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "alfworld-2.1.1-train-valid_seen.tar.xz"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+ARCHIVE = SHARED / "alfworld-2.1.1-train-valid_seen.tar.xz"
 
 
 class MissingData(AssertionError):
@@ -48,3 +49,17 @@ def alfworld_data() -> Path:
         except OSError:  # another test process was faster
             shutil.rmtree(partial, ignore_errors=True)
     return root
+
+
+def boxoban_levels() -> Path:
+    """Return the folder of Boxoban's levels, for ``$BOXOBAN_LEVELS``.
+
+    Raises:
+        MissingData: Neither the variable nor the shared folder leads to levels.
+    """
+    found = Path(os.environ.get("BOXOBAN_LEVELS") or SHARED / "boxoban")
+    if not (found / "unfiltered").is_dir():
+        raise MissingData(
+            f"{found} holds no Boxoban levels: set BOXOBAN_LEVELS to a clone of google-deepmind/boxoban-levels"
+        )
+    return found

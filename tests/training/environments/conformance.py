@@ -52,7 +52,7 @@ NONSENSE = (
 """Commands that no game should do anything about; the last one has 100 kB."""
 
 
-def is_harmless(command: str) -> bool:
+def is_harmless(env: ForkableEnv, command: str) -> bool:
     """Return whether a command can make no task impossible, so that an expert can go on."""
     return command.split()[0] not in {
         "eat",
@@ -78,7 +78,7 @@ class Conformance:
         refusals: How observations begin that say that a command did nothing.
         steps: Of the check for leaks; ten thousand in ``make slow``.
         growth: How many MB these steps may add.
-        harmless: Whether a command leaves every game winnable; others make some in the check that the expert goes on.
+        harmless: Whether a command leaves the game winnable, and not over; the expert goes on only after such.
     """
 
     make: ClassVar[Callable[[], ForkableEnv]]
@@ -87,7 +87,7 @@ class Conformance:
     refusals: ClassVar[tuple[str, ...]] = ()
     steps: ClassVar[int] = 1000
     growth: ClassVar[float] = 8.0
-    harmless: ClassVar[Callable[[str], bool]] = staticmethod(is_harmless)
+    harmless: ClassVar[Callable[[ForkableEnv, str], bool]] = staticmethod(is_harmless)
 
     @pytest.fixture
     def env(self) -> Iterator[ForkableEnv]:
@@ -212,7 +212,7 @@ class Conformance:
             assert expert is not None
             rng = random.Random(5)
             for _ in range(3):
-                command = rng.choice([c for c in env.admissible() if type(self).harmless(c)])
+                command = rng.choice([c for c in env.admissible() if type(self).harmless(env, c)])
                 observation, _, over, _, _ = env.step(command)
                 expert.observe(command, observation)
                 assert not over

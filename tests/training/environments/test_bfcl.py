@@ -46,7 +46,7 @@ class TestBfcl(Conformance):
     make = staticmethod(make_bfcl)
     episodes = EPISODES
     refusals = ("Error during execution", '{"error"', "[{'error'", "There is no function", "This is no")
-    harmless = staticmethod(lambda command: command.split("(")[0] in READING)
+    harmless = staticmethod(lambda env, command: command.split("(")[0] in READING)
 
 
 READING = {

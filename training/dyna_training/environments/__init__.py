@@ -11,6 +11,7 @@ from dyna_training.environments.base import Expert, ForkableEnv, GameFileError, 
 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
+    "dyna/Sokoban-v0": "dyna_training.environments.sokoban.env:SokobanEnv",
     "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
     "dyna/BFCL-v0": "dyna_training.environments.bfcl.env:BfclEnv",
 }

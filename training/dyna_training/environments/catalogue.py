@@ -17,12 +17,14 @@ from typing import Any, Final, Protocol, cast
 from dyna_training.environments.base import ForkableEnv
 
 ALFWORLD: Final = "dyna/ALFWorld-v0"
+SOKOBAN: Final = "dyna/Sokoban-v0"
 TEXTWORLD: Final = "dyna/TextWorld-v0"
 BFCL: Final = "dyna/BFCL-v0"
 
 CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ALFWORLD: "dyna_training.environments.alfworld.catalogue:Households",
+        SOKOBAN: "dyna_training.environments.sokoban.catalogue:SokobanLevels",
         TEXTWORLD: "dyna_training.environments.textworld.catalogue:TextWorldGames",
         BFCL: "dyna_training.environments.bfcl.catalogue:BfclTasks",
     }
