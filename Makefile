@@ -53,6 +53,7 @@ equality: $(STAMP) ## compare the ALFWorld engine with the alfworld package (slo
 
 kills: $(STAMP) ## kill agents at a thousand random moments; nothing may be lost or repeated silently (minutes)
 	$(BIN)/python -m tests.graph.kills --kills 1000 --seed 0
+	$(BIN)/python -m tests.graph.kills --kills 200 --seed 0 --postgres
 
 bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/overhead.py

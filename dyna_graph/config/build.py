@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dyna_graph.config.critics import (
     AnyCritic,
@@ -21,6 +22,7 @@ from dyna_graph.config.settings import ModelSettings
 from dyna_graph.errors import DynaError, suggestion
 from dyna_graph.models import LOCAL, check_model, find_adapter, find_base, parse_model, resolve_model
 from dyna_graph.plugins import WORLD_MODELS, load_plugin
+from dyna_nodes.journal.servers import POSTGRES
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -62,7 +64,7 @@ def build(
         "critic": critic if critic is not None else build_critic(config, policy, imagining),
         "system_prompt": config.system_prompt,
         "record": build_record(config),
-        "journal": config.folder / config.journal if config.journal else config.journal,
+        "journal": _journal_of(config),
         "checkpointer": checkpointer,
         "tool_settings": settings.pop("tools"),
         **settings,
@@ -95,7 +97,7 @@ def middleware_options(
     options: dict[str, Any] = {
         "world_model": imagining,
         "record": build_record(config),
-        "journal": config.folder / config.journal if config.journal else config.journal,
+        "journal": _journal_of(config),
         "tool_settings": settings.pop("tools"),
         **settings,
     }
@@ -285,11 +287,18 @@ def build_record(config: DynaConfig) -> ExperienceLog | None:
     return ExperienceLog(config.folder / config.record.folder, config.record.level, retention=retention)
 
 
+def _journal_of(config: DynaConfig) -> Path | str | Literal[False] | None:
+    """Return where the journal is to lie; files are relative to the configuration's folder."""
+    if not config.journal or config.journal.startswith(POSTGRES):
+        return config.journal
+    return config.folder / config.journal
+
+
 def build_checkpointer(config: DynaConfig) -> Any:
     """Return the checkpointer; None when none is configured.
 
     Raises:
-        ConfigError: Its package is missing, or its file cannot be opened.
+        ConfigError: Its package is missing, or its file or database cannot be opened.
     """
     if config.checkpointer is None:
         return None
@@ -298,8 +307,10 @@ def build_checkpointer(config: DynaConfig) -> Any:
 
         return InMemorySaver()
     try:
-        from dyna_graph.checkpoints import sqlite_checkpointer
+        from dyna_graph.checkpoints import postgres_checkpointer, sqlite_checkpointer
 
+        if config.checkpointer.startswith(POSTGRES):
+            return postgres_checkpointer(config.checkpointer)
         return sqlite_checkpointer(config.folder / config.checkpointer.removeprefix(SQLITE))
     except DynaError as error:
         raise config.problem(str(error), "checkpointer") from error
@@ -324,7 +335,7 @@ def _refuse_asking_nobody(config: DynaConfig, checkpointer: Any) -> None:
         ),
     ]
     if asking:
-        message = "may ask a human, which needs a checkpointer; set checkpointer: memory, or sqlite:FILE"
+        message = "may ask a human, which needs a checkpointer; set checkpointer: memory, sqlite:FILE, or postgresql://…"
         raise config.problem(f"{_named(asking[0])} {message}", *asking[0])
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dyna_nodes.protocols import Critic, WorldModel
 
 SCHEMA_FILE = "dyna.schema.json"
-CHECKPOINTER = "^(memory|sqlite:.+)$"
+CHECKPOINTER = "^(memory|sqlite:.+|postgres(ql)?://.+)$"
 
 
 class DynaConfig(Settings):
@@ -78,10 +78,10 @@ class DynaConfig(Settings):
     record: RecordSettings | None = None
     """The experience log; left out: nothing is recorded."""
     checkpointer: Text | None = Field(default=None, json_schema_extra={"pattern": CHECKPOINTER})
-    """Where runs are checkpointed: `memory`, `sqlite:FILE`, or left out."""
+    """Where runs are checkpointed: `memory`, `sqlite:FILE`, `postgresql://…`, or left out."""
     journal: Text | Literal[False] | None = None
-    """Where the intent before each effect is written: an SQLite file. Left out: beside the checkpointer;
-    `false`: nowhere, and a crash may then repeat an effect."""
+    """Where the intent before each effect is written: an SQLite file, or `postgresql://…`. Left out: beside the
+    checkpointer; `false`: nowhere, and a crash may then repeat an effect."""
     limits: LimitSettings = LimitSettings()
     """How long a run may take."""
 
@@ -91,7 +91,7 @@ class DynaConfig(Settings):
         if checkpointer is not None and not re.match(CHECKPOINTER, checkpointer):
             raise PydanticCustomError(
                 "checkpointer",
-                "unknown checkpointer {found}; write memory, or sqlite:FILE",
+                "unknown checkpointer {found}; write memory, sqlite:FILE, or postgresql://…",
                 {"found": repr(checkpointer)},
             )
         return checkpointer

@@ -46,7 +46,7 @@ tools:
 # The experience log: what was imagined, decided and observed. Train on it with dyna train.
 record: experience
 
-# Runs survive a crash with a checkpointer: memory, or sqlite:FILE.
+# Runs survive a crash with a checkpointer: sqlite:FILE, or postgresql://…; memory is for trying out.
 # checkpointer: sqlite:dyna.sqlite
 
 limits:

@@ -1,7 +1,8 @@
 """An agent that works on files and kills its process where it is told to.
 
 The agent calls ``write`` for every word of its task, all in one message, and answers. Every effect is a line
-in ``FOLDER/effects``, every request to the policy one in ``FOLDER/policy``.
+in ``FOLDER/effects``, every request to the policy one in ``FOLDER/policy``. Checkpoints lie in ``FOLDER/state.sqlite``,
+or in the database that ``FOLDER/postgres`` names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import time
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +118,46 @@ def durability(door: str) -> Any:
     return {} if door == "graph" else {"durability": "sync"}
 
 
+def saver_in(folder: Path) -> AbstractContextManager[Any]:
+    """Return the checkpointer of a folder for sync code."""
+    if (folder / "postgres").exists():
+        from langgraph.checkpoint.postgres import PostgresSaver
+
+        return PostgresSaver.from_conn_string((folder / "postgres").read_text())
+    return SqliteSaver.from_conn_string(str(folder / "state.sqlite"))
+
+
+def async_saver_in(folder: Path) -> AbstractAsyncContextManager[Any]:
+    """Return the checkpointer of a folder for async code."""
+    if (folder / "postgres").exists():
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+        return AsyncPostgresSaver.from_conn_string((folder / "postgres").read_text())
+    return AsyncSqliteSaver.from_conn_string(str(folder / "state.sqlite"))
+
+
+def use_postgres(folder: Path, url: str) -> None:
+    """Keep the checkpoints of a folder in Postgres."""
+    (folder / "postgres").write_text(url)
+    with saver_in(folder) as saver:
+        saver.setup()
+
+
+def open_journal(url: str) -> None:
+    """Open a journal, as the first of many."""
+    IntentJournal(url).close()
+
+
 def play(folder: Path, door: str, how: str, given: Any, where: str = "never") -> Any:
     """Give something to the agent and return its result."""
 
     async def invoked() -> Any:
-        async with AsyncSqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+        async with async_saver_in(folder) as saver:
             return await make_agent(folder, where, saver, door).ainvoke(given, CONFIG, **durability(door))
 
     if how == "async":
         return asyncio.run(invoked())
-    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+    with saver_in(folder) as saver:
         return make_agent(folder, where, saver, door).invoke(given, CONFIG, **durability(door))
 
 

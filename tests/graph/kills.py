@@ -10,7 +10,8 @@ the end
 * no effect has happened more often than once plus the times that a human was asked about it (*unflagged*), and
 * every effect has a transition in the experience log, and every call an answer in the conversation (*lost*).
 
-Both doors are killed, in sync and in async code.
+Both doors are killed, in sync and in async code, with checkpoints and journal in SQLite or, with ``--postgres``, in a
+Postgres server that is started for it.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from dyna_nodes.experience import ExperienceLog
 from tests.graph.crashing import lines
+from tests.postgres import new_database, running
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -58,7 +61,7 @@ def go_on(folder: Path, door: str, how: str, after: float | None) -> None:
     if after is not None:
         signal.signal(signal.SIGALRM, lambda *_: crashing.die())
         signal.setitimer(signal.ITIMER_REAL, max(after, 1e-4))
-    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+    with crashing.saver_in(folder) as saver:
         agent = crashing.make_agent(folder, "slowly", saver, door)
         snapshot = agent.get_state(crashing.CONFIG)
     pauses = [i for task in snapshot.tasks for i in task.interrupts]
@@ -109,17 +112,28 @@ def waiting(folder: Path, door: str) -> bool:
     """Tell whether the run waits for a human."""
     import crashing
 
-    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+    with crashing.saver_in(folder) as saver:
         return bool(crashing.make_agent(folder, "never", saver, door).get_state(crashing.CONFIG).next)
 
 
-def undisturbed(server: Any, door: str, how: str) -> float:
-    """Return the seconds that a run takes, from the moment at which it could be killed."""
+@contextmanager
+def new_folder(postgres: str | None) -> Iterator[Path]:
+    """Yield an empty folder for a run, whose checkpoints lie in it or in a database of their own."""
+    import crashing
+
     with tempfile.TemporaryDirectory() as name:
-        child = server.Process(target=go_on, args=(Path(name), door, how, None))
+        if postgres is not None:
+            crashing.use_postgres(Path(name), new_database(postgres))
+        yield Path(name)
+
+
+def undisturbed(server: Any, door: str, how: str, postgres: str | None) -> float:
+    """Return the seconds that a run takes, from the moment at which it could be killed."""
+    with new_folder(postgres) as name:
+        child = server.Process(target=go_on, args=(name, door, how, None))
         child.start()
         child.join()
-        return float(json.loads((Path(name) / "result").read_text())["seconds"])
+        return float(json.loads((name / "result").read_text())["seconds"])
 
 
 def main() -> int:
@@ -129,24 +143,31 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=1000, help="how many processes to kill (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="draws the moments (default: 0)")
+    parser.add_argument("--postgres", action="store_true", help="keep checkpoints and journal in Postgres")
     options = parser.parse_args()
+    with running() if options.postgres else nullcontext() as postgres:
+        return kill_all(options.kills, options.seed, postgres)
+
+
+def kill_all(kills: int, seed: int, postgres: str | None) -> int:
+    """Kill so many processes; return 1 when anything was lost or repeated unflagged."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["crashing", "langgraph.checkpoint.sqlite.aio", "dyna_graph.middleware"])
-    rng = random.Random(options.seed)
+    rng = random.Random(seed)
     doors = [(door, how) for door in ("graph", "middleware") for how in ("sync", "async")]
-    seconds = {place: min(undisturbed(server, *place) for _ in range(2)) for place in doors}
+    seconds = {place: min(undisturbed(server, *place, postgres) for _ in range(2)) for place in doors}
     total: Counter[str] = Counter()
-    while total["kills"] < options.kills:
+    while total["kills"] < kills:
         door, how = doors[total["runs"] % len(doors)]
-        with tempfile.TemporaryDirectory() as name:
-            found = killed(Path(name), server, door, how, seconds[door, how], rng)
+        with new_folder(postgres) as name:
+            found = killed(name, server, door, how, seconds[door, how], rng)
         total.update(
             runs=1, kills=found.kills, asked=found.asked, unflagged=len(found.unflagged), lost=len(found.lost)
         )
         if found.unflagged or found.lost:
             print(f"{door}, {how}: unflagged {found.unflagged}, lost {found.lost}", flush=True)
         if total["runs"] % 20 == 0:
-            print(f"{total['kills']} of {options.kills} kills", flush=True)
+            print(f"{total['kills']} of {kills} kills", flush=True)
     print(
         f"{total['kills']} kills in {total['runs']} runs: {total['lost']} lost transitions, {total['unflagged']} "
         f"unflagged double executions; a human was asked {total['asked']} times"

@@ -193,12 +193,12 @@ ERRORS = {
     "nobody to ask": (
         "critique:\n  on_failure: escalate\n",
         "dyna.yaml:3: 'critique.on_failure' may ask a human, which needs a checkpointer; set checkpointer: "
-        "memory, or sqlite:FILE",
+        "memory, sqlite:FILE, or postgresql://…",
     ),
     "nobody for a critic to ask": (
         "critic:\n  - {critic: value, tools: a}\n  - {critic: value, tools: b, trust: true}\n",
         "dyna.yaml:4: 'critic[1]' may ask a human, which needs a checkpointer; set checkpointer: memory, "
-        "or sqlite:FILE",
+        "sqlite:FILE, or postgresql://…",
     ),
     "checkpoints nowhere": (
         "checkpointer: sqlite:dyna.yaml/runs.sqlite\n",

@@ -107,7 +107,7 @@ CASES = {
     ),
     "unknown checkpointer": (
         OK + "checkpointer: postgres\n",
-        "dyna.yaml:2: 'checkpointer': unknown checkpointer 'postgres'; write memory, or sqlite:FILE",
+        "dyna.yaml:2: 'checkpointer': unknown checkpointer 'postgres'; write memory, sqlite:FILE, or postgresql://…",
     ),
     "empty": (OK + 'record: ""\n', "dyna.yaml:2: 'record' must not be empty"),
     "retries of a tool that must not be called twice": (

@@ -13,7 +13,6 @@ import pytest
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from dyna_graph.agent import create_dyna_agent
@@ -47,7 +46,7 @@ def resume(folder: Path, *decisions: dict[str, Any]) -> dict[str, Any]:
     """Go on in this process, as an approval screen would."""
     import crashing
 
-    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+    with crashing.saver_in(folder) as saver:
         agent = crashing.make_agent(folder, "never", saver)
         return agent.invoke(Command(resume={"decisions": list(decisions)}), crashing.CONFIG)  # type: ignore[no-any-return]
 

@@ -105,7 +105,7 @@ def test_many_open_a_new_journal_at_the_same_moment(tmp_path: Path) -> None:
 def test_irreversible_intents_are_forced_to_the_disk() -> None:
     journal = IntentJournal()
     statements: list[str] = []
-    journal._connection.set_trace_callback(statements.append)
+    journal.storage._connection.set_trace_callback(statements.append)
     journal.start(intent("1"), power=True)
     journal.start(intent("2"))
     levels = [s.partition("=")[2] for s in statements if s.startswith("PRAGMA synchronous")]
@@ -135,10 +135,10 @@ def test_the_journal_lies_beside_the_checkpointer(tmp_path: Path) -> None:
     with SqliteSaver.from_conn_string(str(tmp_path / "state.sqlite")) as saver:
         assert has_place_beside(saver)
         journal = journal_beside(saver)
-        assert journal.path == str(tmp_path / "state.sqlite-intents")
+        assert journal.name == str(tmp_path / "state.sqlite-intents")
         assert journal_beside(saver) is journal
-    assert journal_beside(InMemorySaver()).path == ":memory:"
-    assert journal_beside(SqliteSaver(sqlite3.connect(":memory:"))).path == ":memory:"
+    assert journal_beside(InMemorySaver()).name == ":memory:"
+    assert journal_beside(SqliteSaver(sqlite3.connect(":memory:"))).name == ":memory:"
 
 
 def test_the_journal_lies_beside_an_async_checkpointer(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_journal_lies_beside_an_async_checkpointer(tmp_path: Path) -> None:
         async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "state.sqlite")) as saver:
             assert has_place_beside(saver)
             journal = await ajournal_beside(saver)
-            assert journal.path == str(tmp_path / "state.sqlite-intents")
+            assert journal.name == str(tmp_path / "state.sqlite-intents")
             assert await ajournal_beside(saver) is journal
 
     asyncio.run(check())

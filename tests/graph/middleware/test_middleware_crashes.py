@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from dyna_nodes.experience import ExperienceLog
@@ -42,7 +41,7 @@ def resume(folder: Path, decision: dict[str, Any]) -> dict[str, Any]:
     """Go on in this process, as an approval screen would, with one decision for every pause."""
     import crashing
 
-    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+    with crashing.saver_in(folder) as saver:
         agent = crashing.make_agent(folder, "never", saver, "middleware")
         pauses = [i.id for t in agent.get_state(crashing.CONFIG).tasks for i in t.interrupts]
         answers = {pause: {"decisions": [decision]} for pause in pauses}

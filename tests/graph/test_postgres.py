@@ -1,0 +1,179 @@
+"""Checkpoints and journal in Postgres: the same promises as in SQLite, on a real server."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.types import Command
+
+from dyna_graph import DynaConfig
+from dyna_graph.checkpoints import postgres_checkpointer
+from dyna_graph.config import ConfigError
+from dyna_graph.errors import DynaError
+from dyna_nodes.experience import ExperienceLog
+from dyna_nodes.journal import Intent, IntentJournal, JournalError, ajournal_beside, journal_beside
+from dyna_nodes.testing import ScriptedChatModel, call, calls
+from tests.graph.crashing import lines
+from tests.graph.judged import DONE, look
+
+psycopg = pytest.importorskip("psycopg")
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    DONE.clear()
+
+
+def intent(call_id: str = "1", attempt: int = 1) -> Intent:
+    return Intent("t", "", call_id, attempt, "look", '{"where": "a"}', "digest")
+
+
+# ---------------------------------------------------------------- the loop, killed and resumed
+
+
+@pytest.mark.parametrize("door", ["graph", "middleware"])
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("where", ["before b", "after b"])
+def test_killed_in_a_tool(
+    tmp_path: Path, postgres_url: str, server: Any, door: str, how: str, where: str
+) -> None:
+    import crashing
+
+    crashing.use_postgres(tmp_path, postgres_url)
+
+    def run(where: str, text: str = "") -> Any:
+        child = server.Process(target=crashing.main, args=(tmp_path, where, how, text, door))
+        child.start()
+        child.join(60)
+        return child.exitcode
+
+    assert run(where, "a b c") == -signal.SIGKILL
+    before = lines(tmp_path, "effects")
+    assert run("never") == 0
+    assert lines(tmp_path, "effects") == before, "nothing acts before the unknown is decided"
+    pauses = json.loads((tmp_path / "result").read_text())["pauses"]
+    assert "how it ended is not known" in pauses[0]["action_requests"][0]["description"]
+    with crashing.saver_in(tmp_path) as saver:
+        agent = crashing.make_agent(tmp_path, "never", saver, door)
+        waiting = [i.id for t in agent.get_state(crashing.CONFIG).tasks for i in t.interrupts]
+        answers = {pause: {"decisions": [{"type": "approve"}]} for pause in waiting}
+        final = agent.invoke(Command(resume=answers), crashing.CONFIG, **crashing.durability(door))
+    assert [m.content for m in final["messages"] if m.type == "tool"] == ["wrote a", "wrote b", "wrote c"]
+    assert sorted(lines(tmp_path, "effects")) == sorted([*before, "b", "c"])
+    recorded = sorted(t.observation for t in ExperienceLog(tmp_path / "experience").read())
+    assert recorded == ["wrote a", "wrote b", "wrote c"]
+
+
+# ---------------------------------------------------------------- the journal
+
+
+def test_machines_share_a_journal(postgres_url: str) -> None:
+    first, second = IntentJournal(postgres_url), IntentJournal(postgres_url)
+    second._live = set()  # as on another machine
+    first.start(intent(), power=True)
+    assert [i.call_id for i in second.open("t", "")] == ["1"]
+    assert first.open("t", "") == [], "what this process is executing is not lost"
+    first.finish(intent(), "done", result="{}")
+    assert second.open("t", "") == []
+    assert [i.status for i in second.untold("t", "")] == ["done"]
+    second.observe("t", "", ["1"])
+    assert first.untold("t", "") == []
+    first.start(intent("2"))
+    first.abandon(intent("2"))
+    second.settle("t", "", "2", "a human: approve")
+    assert [(i.status, i.detail) for i in first.relevant("t", "", "2")] == [("settled", "a human: approve")]
+
+
+def test_a_connection_that_breaks_is_made_again(postgres_url: str) -> None:
+    journal = IntentJournal(postgres_url)
+    journal.start(intent())
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    journal.finish(intent(), "unknown")
+    assert [i.status for i in journal.open("t", "")] == ["unknown"]
+
+
+def test_a_journal_that_cannot_be_reached_says_so_without_its_password(postgres_url: str) -> None:
+    with pytest.raises(JournalError, match="give another place") as caught:
+        IntentJournal("postgresql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(caught.value)
+    journal = IntentJournal(postgres_url)
+    journal.close()
+    with pytest.raises(JournalError, match="nothing acts without it"):
+        journal.start(intent())
+
+
+def test_many_make_the_table_at_the_same_moment(postgres_url: str, server: Any) -> None:
+    import crashing
+
+    children = [server.Process(target=crashing.open_journal, args=(postgres_url,)) for _ in range(6)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(30)
+    assert [child.exitcode for child in children] == [0] * 6
+
+
+async def test_the_journal_lies_in_the_database_of_the_checkpointer(postgres_url: str) -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+    IntentJournal(postgres_url).start(intent("elsewhere"))
+    with PostgresSaver.from_conn_string(postgres_url) as saver:
+        journal = journal_beside(saver)
+        assert [i.call_id for i in journal.relevant("t", "", "elsewhere")] == ["elsewhere"]
+        assert journal_beside(saver) is journal
+    async with AsyncPostgresSaver.from_conn_string(postgres_url) as asaver:
+        journal = await ajournal_beside(asaver)
+        assert [i.call_id for i in journal.relevant("t", "", "elsewhere")] == ["elsewhere"]
+    pooled = journal_beside(postgres_checkpointer(postgres_url))
+    assert [i.call_id for i in pooled.relevant("t", "", "elsewhere")] == ["elsewhere"]
+
+
+# ---------------------------------------------------------------- checkpoints, from YAML
+
+
+def test_a_configured_agent_goes_on_and_travels_in_time(
+    drive: Any, thread: Any, tmp_path: Path, postgres_url: str
+) -> None:
+    file = tmp_path / "dyna.yaml"
+    file.write_text("model: local:smollm2\ncheckpointer: ${WHERE}\nrecord: experience\n")
+
+    def agent(script: Any) -> Any:
+        config = DynaConfig.from_file(file, environment={"WHERE": postgres_url})
+        return config.build(tools=[look], model=ScriptedChatModel(script=script))
+
+    both = calls(("look", {"where": "a"}, "1"), ("look", {"where": "b"}, "2"))
+    first = agent([both, "Done."])
+    drive(first, "go", thread)
+    again = agent([call("look", where="c"), "Again."])
+    result = drive(again, "more", thread)
+    assert [m.content for m in result["messages"] if m.type == "tool"] == [
+        "You see a.",
+        "You see b.",
+        "You see c.",
+    ]
+    past = [s for s in again.get_state_history(thread) if s.next and s.next[0] == "act"]
+    assert len(past) == 2
+    assert sorted(DONE) == ["a", "b", "c"]
+    (pause,) = drive(again, None, past[0].config)["__interrupt__"]
+    assert "it has run before" in pause.value["action_requests"][0]["description"]
+    assert sorted(DONE) == ["a", "b", "c"], "travelling in time repeats no effect"
+
+
+def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DynaError, match="cannot keep checkpoints in Postgres") as caught:
+        postgres_checkpointer("postgresql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(caught.value)
+    file = tmp_path / "dyna.yaml"
+    file.write_text("model: local:smollm2\ncheckpointer: postgresql://me:secret@127.0.0.1:1/x\n")
+    with pytest.raises(ConfigError, match=r"dyna\.yaml:2.*cannot keep checkpoints") as refused:
+        DynaConfig.from_file(file).build(tools=[look], model=ScriptedChatModel(script=[]))
+    assert "secret" not in str(refused.value)
