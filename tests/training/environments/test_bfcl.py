@@ -236,8 +236,9 @@ def test_calls_that_would_do_something_are_listed_where_asked_for() -> None:
     for name in (episode["game"] for episode in EPISODES):
         env = begun(name)
         before = env.hidden_state()
-        assert "rror" in env.step(env.inadmissible(rng))[0]
-        assert env.hidden_state() == before
+        for _ in range(20):
+            assert "rror" in env.step(env.inadmissible(rng))[0]
+            assert env.hidden_state() == before
 
 
 def test_episodes_are_cut_off() -> None:

@@ -150,7 +150,7 @@ class BfclEnv(ForkableEnv):
         return [] if play.over else sorted([*accepted(play.apis), DONE])
 
     def inadmissible(self, rng: random.Random) -> str:
-        """Return a call that would be answered by an error."""
+        """Return a call that would be answered by an error and change nothing."""
         return rejected(self._require().apis, rng)
 
     def hidden_state(self) -> str:

@@ -7,10 +7,11 @@ goes with the parameter; the ground truth has no part in it.
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from dyna_training.environments.base import Function
 from dyna_training.environments.bfcl.apis import Apis
@@ -20,7 +21,7 @@ from dyna_training.environments.bfcl.functions import functions_of, parameters_o
 TRIES: Final = 3
 """Calls that are tried of each function with parameters."""
 ERRORS: Final = ("Error during execution", '{"error"', "{'error'", "[{'error'")
-"""How answers begin that say that a call did nothing."""
+"""How answers begin that are errors."""
 _ENUM: Final = re.compile(r"\[Enum\]:\s*(\[[^\]]*\])")
 _BY_TYPE: Final[Mapping[str, Sequence[Any]]] = {
     "string": ("notes", "report"),
@@ -96,26 +97,43 @@ _NEW: Final[Mapping[str, Sequence[str]]] = {"touch": ("new.txt",), "mkdir": ("ne
 """Functions whose argument must not be there yet."""
 
 
+class Tried(NamedTuple):
+    """What a call did in a copy.
+
+    Attributes:
+        text: The call, in the project's form.
+        failed: Whether it was answered by an error.
+        idle: Whether it left the state as it was, which not all errors do.
+    """
+
+    text: str
+    failed: bool
+    idle: bool
+
+
 def accepted(apis: Apis) -> list[str]:
     """Return calls that would be answered with something else than an error, sorted; tried in copies."""
-    return sorted(text for text, answer in _tried(apis) if not answer.startswith(ERRORS))
+    return sorted(call.text for call in _tried(apis) if not call.failed)
 
 
 def rejected(apis: Apis, rng: random.Random) -> str:
-    """Return a call that looks like the others and would be answered with an error."""
-    wrong = sorted(text for text, answer in _tried(apis) if answer.startswith(ERRORS))
+    """Return a call that looks like the others, would be answered with an error, and change nothing."""
+    wrong = sorted(call.text for call in _tried(apis) if call.failed and call.idle)
     return rng.choice(wrong) if wrong else 'open({"file_name": "notes"})'
 
 
-def _tried(apis: Apis) -> list[tuple[str, str]]:
-    found = {}
+def _tried(apis: Apis) -> Iterator[Tried]:
     for api, instance in apis.instances.items():
+        known: set[str] = set()
         for function in functions_of(api):
             for call in _calls(function, instance):
                 text = canonical(call, parameters_of(function.name))
-                if text not in found:
-                    found[text] = apis.only(api).execute(call)
-    return list(found.items())
+                if text not in known:
+                    known.add(text)
+                    copy = apis.only(api)
+                    before = pickle.dumps(copy.instances)
+                    failed = copy.execute(call).startswith(ERRORS)
+                    yield Tried(text, failed, failed and pickle.dumps(copy.instances) == before)
 
 
 def _calls(function: Function, instance: Any) -> list[Call]:
