@@ -210,5 +210,5 @@ def test_yaml_finds_the_environment_among_the_tools(act: EnvironmentTool, tmp_pa
     model = build_world_model(DynaConfig.from_file(file), [act])
     assert isinstance(model, EnvironmentWorldModel)
     assert model.sessions is act.sessions
-    with pytest.raises(ConfigError, match="exactly one environment's tool"):
+    with pytest.raises(ConfigError, match="the tools of exactly one environment"):
         build_world_model(DynaConfig.from_file(file), [])

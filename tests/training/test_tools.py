@@ -15,10 +15,11 @@ from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.conversation import marked
 from dyna_nodes.nouns import Action, Step
 from dyna_nodes.testing import ScriptedChatModel, call, calls
+from dyna_training.acting import EPISODE
 from dyna_training.environments.alfworld import AlfworldEnv, load_game
 from dyna_training.environments.alfworld.generator import write
 from dyna_training.sessions import Episode, SessionLost, Sessions, commands_in
-from dyna_training.tools import EPISODE, EnvironmentTool, environment_tools, task_message
+from dyna_training.tools import EnvironmentTool, environment_tools, task_message
 
 SEED = 12
 MISSING = "go to the moon"

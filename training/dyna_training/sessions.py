@@ -11,12 +11,12 @@ from __future__ import annotations
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field
 
-from dyna_nodes.nouns import COMMAND_TOOL, Noun, Step, new_id
+from dyna_nodes.nouns import COMMAND_TOOL, Action, Noun, Step, new_id
 from dyna_training.environments.base import Expert, ForkableEnv
 
 Pair = tuple[str, str]
@@ -238,19 +238,26 @@ class Sessions:
         return session
 
 
-def commands_in(steps: Iterable[Step | Mapping[str, Any]]) -> list[Pair]:
+def commands_in(steps: Iterable[Step | Mapping[str, Any]], functions: Collection[str] = ()) -> list[Pair]:
     """Return the commands among executed steps, given as nouns or as plain dicts.
 
-    A call whose argument is no text never reached the environment and is left out.
+    A call of the command tool whose argument is no text never reached the environment and is left out.
+
+    Args:
+        steps: The steps.
+        functions: Names of tools whose calls are commands, in the text of `Action`.
     """
     pairs = []
     for step in steps:
         if isinstance(step, Step):
-            tool, arguments, observation = step.action.tool, step.action.arguments, step.observation
+            action, observation = step.action, step.observation
         else:
-            action = step["action"]
-            tool, arguments, observation = action["tool"], action.get("arguments", {}), step["observation"]
-        command = arguments.get("command")
-        if tool == COMMAND_TOOL and isinstance(command, str):
+            said = step["action"]
+            action = Action(tool=said["tool"], arguments=said.get("arguments", {}))
+            observation = step["observation"]
+        command = action.arguments.get("command")
+        if action.tool == COMMAND_TOOL and isinstance(command, str):
             pairs.append((command, observation))
+        elif action.tool in functions:
+            pairs.append((action.text, observation))
     return pairs

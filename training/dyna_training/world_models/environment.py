@@ -14,9 +14,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import ensure_config
 
 from dyna_nodes.nouns import COMMAND_TOOL, Action, Prediction, Query, Step
+from dyna_training.acting import episode_of
 from dyna_training.rollouts import return_to_go
-from dyna_training.sessions import Reality, Session, SessionLost, Sessions, commands_in
-from dyna_training.tools import EnvironmentTool, episode_of
+from dyna_training.sessions import Pair, Reality, Session, SessionLost, Sessions, commands_in
+from dyna_training.tools import EnvironmentTool
 
 _READ = "__pregel_read"
 """Where LangGraph leaves the function that reads the state, which its own `ToolNode` uses in the same way."""
@@ -47,15 +48,17 @@ class EnvironmentWorldModel:
 
     def __init__(self, tools: Sequence[Any] = (), *, value: bool = True, name: str = "environment") -> None:
         found = [tool for tool in tools if isinstance(tool, EnvironmentTool)]
-        if len(found) != 1:
+        environments = {id(tool.sessions) for tool in found}
+        if len(environments) != 1:
             raise ValueError(
-                "the environment world model needs exactly one environment's tool among the agent's, "
-                f"got {len(found)}; "
-                "make it with environment_tools()"
+                "the environment world model needs the tools of exactly one environment among the agent's, "
+                f"got {len(environments)}; "
+                "make them with environment_tools()"
             )
         self.name = name
         self.value = value
         self.sessions: Sessions = found[0].sessions
+        self.functions = frozenset(tool.name for tool in found)
 
     def predict(self, queries: Sequence[Query]) -> list[Prediction]:
         """Answer each query, in order; what cannot be answered gets an ``error``."""
@@ -83,20 +86,22 @@ class EnvironmentWorldModel:
         count = len(steps) - query.imagined
         live = self.sessions.live(query.session)
         session = self.sessions.at(
-            query.session, query.history.task, commands_in(steps[:count]), self._episode, keep=live is None
+            query.session, query.history.task, self._commands(steps[:count]), self._episode, keep=live is None
         )
         with session.lock:
             fork = session.fork()
-        for command, _ in commands_in(steps[count:]):
+        for command, _ in self._commands(steps[count:]):
             self._step(fork, command)
         return fork
 
+    def _commands(self, steps: Sequence[Step]) -> list[Pair]:
+        return commands_in(steps, self.functions - {COMMAND_TOOL})
+
     def _imagine(self, before: Session, action: Action) -> Prediction:
-        commands = commands_in([Step(action=action, observation="")])
+        commands = self._commands([Step(action=action, observation="")])
         if not commands:
-            raise SessionLost(
-                f"{action.text!r} is no command of the environment; its tool is {COMMAND_TOOL!r}"
-            )
+            names = ", ".join(map(repr, sorted(self.functions)))
+            raise SessionLost(f"{action.text!r} is no command of the environment; its tools are {names}")
         fork = before.fork()
         reality = self._step(fork, commands[0][0])
         value = None
