@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -58,7 +59,7 @@ class DynaMiddleware(AgentMiddleware[Any, Any, Any]):
         on_exhausted: ``block`` refuses the calls, ``allow`` runs them, ``escalate`` asks a human.
         on_failure: The same for calls whose critic or world model broke.
         max_blocks: After how many refused turns in a row the run ends.
-        max_steps: How many executed turns a run may take.
+        max_steps: How many executed turns a run may take; without effect in ``shadow``.
         discount: Discount per imagined step, in (0, 1].
         dry_run: No tool runs: the world model's prediction takes the place of the result, and transitions are
             marked as imagined.
@@ -117,7 +118,8 @@ class DynaMiddleware(AgentMiddleware[Any, Any, Any]):
             on_exhausted=on_exhausted,
             on_failure=on_failure,
             max_blocks=max_blocks,
-            max_steps=max_steps,
+            # An agent that is only watched keeps to its own limits.
+            max_steps=sys.maxsize if mode == "shadow" else max_steps,
             discount=discount,
             dry_run=dry_run,
             verdict_ttl=verdict_ttl,

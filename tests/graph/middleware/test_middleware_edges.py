@@ -272,6 +272,16 @@ def test_shadow_blocks_nothing_that_another_middleware_does(drive: Any, tmp_path
     assert DONE == ["risky vault"]
 
 
+def test_shadow_ends_no_run_early(drive: Any) -> None:
+    script = [call("look", where=str(n)) for n in range(4)]
+    watched = guarded([*script, "Done."], mode="shadow", max_steps=2)
+    assert drive(watched)["messages"][-1].content == "Done."
+    assert len(DONE) == 4
+    bounded = guarded([*script, "Done."], max_steps=2)
+    assert "the limit of 2 steps is reached" in drive(bounded)["messages"][-1].content
+    assert len(DONE) == 6
+
+
 def test_a_doubt_is_a_doubt_whoever_approved(drive: Any) -> None:
     doomed = ScriptedWorldModel(lambda query: Prediction(observation="gone", success=False))
     for settings, critic in (
