@@ -91,25 +91,20 @@ class ParquetWriter:
         Raises:
             OSError: The file cannot be written.
         """
-        self._flush()
-        about = {
-            "format": FORMAT,
-            "rows": self.rows,
-            "nouns": TRAJECTORY_FORMAT,
-            "records": self.records,
-            "digest": self._digest.hexdigest(),
-            **self._about,
-        }
-        self._writer.add_key_value_metadata({KEY: json.dumps(about, ensure_ascii=False).encode()})
-        self._writer.close()
-
-    def abandon(self) -> None:
-        """Close the file, which is not wanted any more, and whose disk may be full."""
-        self._pending, self._pending_bytes = [], 0
         try:
+            self._flush()
+            about = {
+                "format": FORMAT,
+                "rows": self.rows,
+                "nouns": TRAJECTORY_FORMAT,
+                "records": self.records,
+                "digest": self._digest.hexdigest(),
+                **self._about,
+            }
+            self._writer.add_key_value_metadata({KEY: json.dumps(about, ensure_ascii=False).encode()})
             self._writer.close()
-        except (OSError, pa.ArrowException):
-            self._writer.is_open = False  # or it would try once more when it is collected
+        finally:
+            self._writer.is_open = False  # or one whose disk is full would try once more when it is collected
 
     def _flush(self) -> None:
         if self._pending:
