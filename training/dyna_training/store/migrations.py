@@ -9,15 +9,16 @@ its steps. A line may leave the format out.
 
     {"task": "Find the key.", "steps": [{"action": "open door", "observation": "It is locked."}], "success": false}
 
-Of a step, ``action`` (the text of a command or call, or tool and arguments) and ``observation`` are needed; ``thought``,
-``reward`` and ``done`` are known, too; of an episode ``id``, ``success``, ``environment``, ``policy``, ``split``, ``seed``.
+Of a step, ``action`` (the text of a command or call, or tool and arguments) and ``observation`` are needed, and
+``thought``, ``reward`` and ``done`` are known, too; of an episode ``id``, ``success``, ``environment``, ``policy``,
+``split`` and ``seed``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -50,20 +51,20 @@ def _from_plain(values: Values) -> Values:
         }
         for index, step in enumerate(values.pop("steps"))
     ]
-    origin = {name: values.pop(name) for name in _ORIGIN if name in values}
+    origin: Values = {name: values.pop(name) for name in _ORIGIN if name in values}
     success = values.pop("success", None)
     if success is None and steps and steps[-1].get("done"):
         success = solved(steps[-1].get("reward"), True)
     outcome = "unknown" if success is None else "success" if success else "failure"
-    provenance = {"source": "collect", **origin}
-    return {**values, "id": id, "transitions": steps, "outcome": outcome, "provenance": provenance}
+    origin["source"] = "collect"
+    return {**values, "id": id, "transitions": steps, "outcome": outcome, "provenance": origin}
 
 
 def _action(found: Any) -> Any:
     return parse_action(found).model_dump() if isinstance(found, str) else found
 
 
-MIGRATIONS: Final[Mapping[Version, Callable[[Values], Values]]] = {
+MIGRATIONS: Final[dict[Version, Callable[[Values], Values]]] = {
     Version("dyna-trajectory", 0): _from_plain,
 }
 """What brings the JSON of a record from a version to the next; every version that was ever written has one."""

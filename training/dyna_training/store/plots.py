@@ -47,8 +47,15 @@ def _lengths(figures: Figures, path: Path) -> Path:
         heights = [0] * len(below)
         for length, count in lengths[outcome].items():
             heights[length // width] += count
-        places = [width * i + (width - 1) / 2 for i in range(len(below))]
-        axes.bar(places, heights, 0.9 * width, bottom=below, label=outcome, color=COLOURS[outcome])
+        there = [i for i, height in enumerate(heights) if height]
+        axes.bar(
+            [width * i + (width - 1) / 2 for i in there],
+            [heights[i] for i in there],
+            0.9 * width,
+            bottom=[below[i] for i in there],
+            label=outcome,
+            color=COLOURS[outcome],
+        )
         below = [b + h for b, h in zip(below, heights, strict=True)]
     axes.set_xlabel("steps" if width == 1 else f"steps, {width} to a bar")
     axes.set_ylabel("episodes")
@@ -81,7 +88,8 @@ def _success(groups: dict[str, Figures], what: str, path: Path) -> Path:
     axes.barh(names, values, xerr=whiskers, capsize=2, color=COLOURS["success"])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel(f"success by {what} (episodes), %, 95 % intervals over games")
+    axes.set_xlabel("success, %, with 95 % intervals over games")
+    axes.set_ylabel(f"{what} (episodes)")
     return _save(figure, path)
 
 

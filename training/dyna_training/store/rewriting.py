@@ -103,7 +103,7 @@ def rewrite(
             if part:
                 own = {"part": part, "counts": dict(counts[part]), "digest": writer.digest}
                 write_manifest(folder / part, made, command, described, source.problems, **own, **common)
-        parts = {part: {**counts[part], "digest": writer.digest} for part, writer in writers.items()}
+        parts = {part: {**counts[part], "digest": writers[part].digest} for part in sorted(writers)}
         total = sum(counts.values(), Counter())
         return write_manifest(
             folder,

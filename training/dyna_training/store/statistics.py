@@ -121,8 +121,8 @@ class Steps:
         self.action_types[action_type(step.action)] += 1
         self.tools[step.action.tool] += 1
         self.statuses[step.status] += 1
-        self.labels.update(step.labels)
-        self.notes.update(step.notes)
+        self.labels.update(list(step.labels))
+        self.notes.update(list(step.notes))
         self.words["thought"][len(step.thought.split())] += 1
         self.words["observation"][len(step.observation.split())] += 1
         self.counterfactuals += len(step.counterfactuals)

@@ -25,8 +25,9 @@ class Version(NamedTuple):
         return f"{self.family}/{self.number}"
 
 
-CURRENT: Final = {
-    v.family: v for v in (Version.parse(name) for name in (TRAJECTORY_FORMAT, LOG_FORMAT)) if v is not None
+CURRENT: Final[dict[str, Version]] = {
+    family: Version(family, int(number))
+    for family, number in (name.split("/") for name in (TRAJECTORY_FORMAT, LOG_FORMAT))
 }
 """The version of each format that this version of dyna-graph writes, by family."""
 

@@ -1,0 +1,233 @@
+"""Episodes out of files of chat messages, as `dyna_training.store.chat` writes them and other programs do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from dyna_nodes.codec import parse_action, parse_reply
+from dyna_nodes.codec.messages import Message, read_system
+from dyna_nodes.codec.world_model import parse_answer
+from dyna_nodes.nouns import Action, Prediction, Provenance, Trajectory, Transition, digest_of
+from dyna_training.store.chat import ChatFormat, Learner, Row
+from dyna_training.store.folder import Form, RecordWriter, new_folder, write_manifest
+from dyna_training.store.problems import StoreError
+from dyna_training.traces.records import read_records
+
+SUFFIXES: Final = (".json", ".jsonl")
+
+
+class Conversation(NamedTuple):
+    """An episode's messages before they are read.
+
+    Attributes:
+        row: The row that it is of, or the first of them.
+        messages: All messages.
+        rejected: What a world model had answered last instead; None where nobody says.
+    """
+
+    row: Row
+    messages: list[Message]
+    rejected: str | None = None
+
+
+def import_chats(
+    paths: Sequence[Path], out: Path, format: ChatFormat, learner: Learner, form: Form, command: str = ""
+) -> dict[str, Any]:
+    """Write the episodes of files of chat messages.
+
+    What messages do not say stays unknown: rewards, labels, and how an episode ended that did not succeed.
+
+    Returns:
+        The manifest; rows that are no episode are reported in it.
+
+    Raises:
+        StoreError: A path does not exist, there is no episode, or `out` cannot be written.
+    """
+    files, problems = _files(paths), list[str]()
+    seen: set[str] = set()
+    counts: Counter[str] = Counter()
+    with new_folder(out) as folder:
+        with RecordWriter(folder, form) as writer:
+            for file in files:
+                for conversation in _conversations(file, format, problems):
+                    try:
+                        trajectory = episode_of(conversation, learner, origin=file.name)
+                    except (ValueError, KeyError, TypeError) as error:
+                        problems.append(f"{file}: {conversation.row.get('id', 'a row')}: {error}")
+                        continue
+                    if trajectory.id in seen:
+                        trajectory = trajectory.model_copy(
+                            update={"id": digest_of(trajectory.id, conversation.messages)[:32]}
+                        )
+                    if trajectory.id not in seen:
+                        seen.add(trajectory.id)
+                        writer.append(trajectory)
+                        counts.update(episodes=1, steps=len(trajectory.transitions))
+        if not writer.records:
+            first = f": {problems[0]}" if problems else ""
+            raise StoreError(
+                f"no episode in {', '.join(map(str, files))}{first}; is --format {format} right?"
+            )
+        source = [{"file": str(file), "bytes": file.stat().st_size} for file in files]
+        settings = {"format": format, "learner": learner}
+        return write_manifest(
+            folder,
+            "import",
+            command,
+            source,
+            problems,
+            settings=settings,
+            counts=dict(counts),
+            digest=writer.digest,
+        )
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        files += [
+            p for p in inside if not path.is_dir() or p.name not in ("manifest.json", "dataset_info.json")
+        ]
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None or not files:
+        where = missing or ", ".join(map(str, paths))
+        raise StoreError(f"{where}: there is no file of chat messages (*.json, *.jsonl)")
+    return files
+
+
+def _conversations(file: Path, format: ChatFormat, problems: list[str]) -> Iterator[Conversation]:
+    try:
+        found = read_records(file)
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read: {error.strerror or error}") from error
+    problems += [f"{r.file}: {r.reason}{f': {r.detail}' if r.detail else ''}" for r in found.reported]
+    rows = []
+    for number, row in found.records:
+        try:
+            rows.append(_messages(row, format))
+        except (KeyError, TypeError, ValueError) as error:
+            problems.append(f"{file}: row {number}: no {format}: {type(error).__name__}: {error}")
+    yield from _joined(rows) if format == "trl-prompt-completion" else rows
+
+
+def _messages(row: Any, format: ChatFormat) -> Conversation:
+    if not isinstance(row, dict):
+        raise TypeError(f"expected an object, found {type(row).__name__}")
+    if format in ("word2world", "trl-sft"):
+        return Conversation(row, _checked(row["messages"]))
+    if format == "trl-prompt-completion":
+        return Conversation(row, _checked([*row["prompt"], *row["completion"]]))
+    rejected = _checked(row["rejected"])[-1]["content"]
+    return Conversation(row, _checked([*row["prompt"], *row["chosen"]]), rejected)
+
+
+def _checked(messages: Sequence[Any]) -> list[Message]:
+    for found in messages:
+        if not isinstance(found["role"], str) or not isinstance(found["content"], str):
+            raise TypeError("a message's role and content are texts")
+    return [{"role": m["role"], "content": m["content"]} for m in messages]
+
+
+def _joined(rows: Iterable[Conversation]) -> Iterator[Conversation]:
+    """Join rows that each go on where the one before ends: the steps of one episode."""
+    current: Conversation | None = None
+    for row in rows:
+        if current is not None and row.messages[: len(current.messages)] == current.messages:
+            current = current._replace(messages=row.messages)
+            continue
+        if current is not None:
+            yield current
+        current = row
+    if current is not None:
+        yield current
+
+
+def episode_of(conversation: Conversation, learner: Learner, origin: str = "") -> Trajectory:
+    """Return the episode of a conversation.
+
+    Args:
+        conversation: The messages: system; then for a world model action and observation in turn, for a policy the
+            task, and response and observation in turn.
+        learner: Whose conversation it is.
+        origin: Where it is from, for the record.
+
+    Raises:
+        ValueError: The turns are no such conversation, or a response holds no one action that can be read.
+    """
+    row, messages = conversation.row, conversation.messages
+    id = str(row.get("id") or digest_of(messages)[:32])
+    system, turns = (
+        (messages[0], messages[1:]) if messages[:1] and messages[0]["role"] == "system" else (None, messages)
+    )
+    read = _of_policy if learner == "policy" else _of_world_model
+    task, hidden, steps = read("" if system is None else system["content"], turns)
+    if conversation.rejected is not None and learner == "world-model" and steps:
+        said = parse_answer(conversation.rejected)
+        prediction = Prediction(observation=said.observation, success=said.success)
+        steps[-1] = steps[-1].model_copy(update={"prediction": prediction})
+    return Trajectory(
+        id=id,
+        task=task,
+        hidden_state=hidden,
+        transitions=tuple(
+            step.model_copy(update={"id": f"{id}-{index}", "trajectory": id, "index": index, "time": 0.0})
+            for index, step in enumerate(steps)
+        ),
+        outcome="success" if steps and steps[-1].done else "unknown",
+        provenance=Provenance(
+            source="collect",
+            origin=origin,
+            environment=str(row.get("environment") or ""),
+            split=str(row.get("split") or ""),
+            policy=str(row.get("policy") or ""),
+        ),
+    )
+
+
+def _of_world_model(system: str, turns: Sequence[Message]) -> tuple[str, str | None, list[Transition]]:
+    _alternate(turns, ("user", "assistant"))
+    start = read_system(system)
+    steps = []
+    for action, answer in zip(turns[::2], turns[1::2], strict=True):
+        found = parse_answer(answer["content"])
+        steps.append(
+            Transition(
+                action=parse_action(action["content"]),
+                observation=found.observation,
+                reward=1.0 if found.success else None,
+                done=True if found.success else None,
+            )
+        )
+    return start.task, start.hidden_state, steps
+
+
+def _of_policy(system: str, turns: Sequence[Message]) -> tuple[str, str | None, list[Transition]]:
+    task, turns = (turns[0]["content"], turns[1:]) if turns and turns[0]["role"] == "user" else ("", turns)
+    last_is_open = len(turns) % 2 == 1
+    _alternate(turns[:-1] if last_is_open else turns, ("assistant", "user"))
+    observations: list[str | None] = [turn["content"] for turn in turns[1::2]]
+    steps = []
+    for response, observation in zip(turns[::2], [*observations, None], strict=False):
+        reply = parse_reply(response["content"], "text")
+        if len(reply.calls) != 1 or reply.invalid:
+            raise ValueError(
+                f"expected one action in {response['content'][-80:]!r}, found {len(reply.calls)}"
+            )
+        call = reply.calls[0]
+        known = {"observation": observation} if observation is not None else {"status": "unknown"}
+        action = Action(tool=call["name"], arguments=call["args"])
+        steps.append(Transition.model_validate({"thought": reply.thought, "action": action, **known}))
+    return task, None, steps
+
+
+def _alternate(turns: Sequence[Message], roles: tuple[str, str]) -> None:
+    found = [turn["role"] for turn in turns]
+    if len(found) % 2 or found != list(roles) * (len(found) // 2):
+        place = next((i for i, role in enumerate(found) if role != roles[i % 2]), len(found))
+        raise ValueError(
+            f"expected {roles[0]} and {roles[1]} in turn after the beginning; turn {place} breaks that"
+        )
