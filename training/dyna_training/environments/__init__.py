@@ -11,7 +11,9 @@ from dyna_training.environments.base import Expert, ForkableEnv, GameFileError, 
 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
+    "dyna/Maze-v0": "dyna_training.environments.maze.env:MazeEnv",
     "dyna/Sokoban-v0": "dyna_training.environments.sokoban.env:SokobanEnv",
+    "dyna/Taxi-v0": "dyna_training.environments.taxi.env:TaxiEnv",
     "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
     "dyna/BFCL-v0": "dyna_training.environments.bfcl.env:BfclEnv",
 }

@@ -17,14 +17,18 @@ from typing import Any, Final, Protocol, cast
 from dyna_training.environments.base import ForkableEnv
 
 ALFWORLD: Final = "dyna/ALFWorld-v0"
+MAZE: Final = "dyna/Maze-v0"
 SOKOBAN: Final = "dyna/Sokoban-v0"
+TAXI: Final = "dyna/Taxi-v0"
 TEXTWORLD: Final = "dyna/TextWorld-v0"
 BFCL: Final = "dyna/BFCL-v0"
 
 CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ALFWORLD: "dyna_training.environments.alfworld.catalogue:Households",
+        MAZE: "dyna_training.environments.maze.catalogue:Mazes",
         SOKOBAN: "dyna_training.environments.sokoban.catalogue:SokobanLevels",
+        TAXI: "dyna_training.environments.taxi.catalogue:Rides",
         TEXTWORLD: "dyna_training.environments.textworld.catalogue:TextWorldGames",
         BFCL: "dyna_training.environments.bfcl.catalogue:BfclTasks",
     }

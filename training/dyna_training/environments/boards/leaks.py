@@ -8,25 +8,26 @@ it has drawn one of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from dyna_nodes.nouns import digest_of
 
-Part = Literal["train", "dev", "test", "other"]
+Part = Literal["train", "dev", "test", "extra", "other"]
+"""The last is all levels: for sizes that no other split has."""
 BLOCK: Final = 1_000_000
-"""Seeds below this are for training, the next as many for dev, then test; all above are for sizes of their own."""
-_TENTHS: Final = (*("train",) * 8, "dev", "test")
+"""Seeds below this are for training, the next as many for dev, and so on; all further ones are for ``other``."""
+_PARTS: Final[tuple[Part, ...]] = get_args(Part)
+_TENTHS: Final = (*("train",) * 7, "dev", "test", "extra")
 
 
 def part_of_seed(seed: int) -> Part:
     """Return which part of the levels a seed draws from."""
-    parts: tuple[Part, ...] = ("train", "dev", "test")
-    return parts[seed // BLOCK] if 0 <= seed < len(parts) * BLOCK else "other"
+    return _PARTS[min(seed // BLOCK, len(_PARTS) - 1)]
 
 
 def first_seed(part: Part) -> int:
     """Return the first seed of a part."""
-    return ("train", "dev", "test", "other").index(part) * BLOCK
+    return _PARTS.index(part) * BLOCK
 
 
 def belongs(rows: Sequence[str], seed: int) -> bool:
