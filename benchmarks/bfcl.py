@@ -28,9 +28,9 @@ from rich.table import Table
 
 from dyna_training.environments.bfcl import BfclEnv, all_tasks, package, parse_call
 from dyna_training.environments.bfcl.apis import Apis
-from dyna_training.environments.bfcl.calls import canonical
 from dyna_training.environments.bfcl.functions import parameters_of
-from dyna_training.environments.bfcl.text import plain
+from dyna_training.environments.calls import canonical
+from dyna_training.environments.text import plain
 
 WANTED = 10_000
 RUNS = itertools.count()

@@ -29,10 +29,10 @@ from dyna_training.environments.bfcl import (
     task,
 )
 from dyna_training.environments.bfcl.apis import Apis
-from dyna_training.environments.bfcl.calls import canonical
 from dyna_training.environments.bfcl.functions import functions_of, owners, parameters_of
-from dyna_training.environments.bfcl.text import LONGEST, plain
+from dyna_training.environments.calls import canonical
 from dyna_training.environments.catalogue import catalogue
+from dyna_training.environments.text import cut, plain
 from tests.training.environments.conformance import Conformance
 
 EPISODES = tuple({"game": f"multi_turn_base_{number}"} for number in (0, 55, 105, 167, 199))
@@ -359,7 +359,8 @@ def test_text_that_is_not_ascii_is_kept_in_the_state_and_shown_in_ascii() -> Non
         env.step(call)
     assert "resume" in env.step("find()")[0] or "\\u00e9" in env.step("ls()")[0]
     assert plain("“Ärger” — €") == '"Arger" - ?'
-    assert len(plain("x" * 20_000)) == LONGEST
+    assert cut("x" * 20_000, 100).endswith("x... (20,000 characters)")
+    assert len(cut("x" * 20_000, 100)) == 100
 
 
 def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

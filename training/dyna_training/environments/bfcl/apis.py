@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from dyna_training.environments.bfcl.calls import Call
 from dyna_training.environments.bfcl.functions import owners
 from dyna_training.environments.bfcl.limits import refusal
 from dyna_training.environments.bfcl.package import api_class, module
+from dyna_training.environments.calls import Call
 
 
 class Apis:

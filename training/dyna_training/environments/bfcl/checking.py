@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dyna_training.environments.bfcl.apis import Apis
-from dyna_training.environments.bfcl.calls import parse_call
 from dyna_training.environments.bfcl.package import module
 from dyna_training.environments.bfcl.tasks import task
+from dyna_training.environments.calls import parse_call
 
 CHECKER: Final = "eval_checker.multi_turn_eval.multi_turn_checker"
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from dyna_training.environments.base import ForkableEnv, Function, text_space
-from dyna_training.environments.bfcl.calls import LONGEST as LONGEST_CALL
 from dyna_training.environments.bfcl.experts import GroundTruth
 from dyna_training.environments.bfcl.functions import DONE, END_OF_TURN, functions_of, signatures
 from dyna_training.environments.bfcl.hidden import hidden_state
@@ -17,10 +16,13 @@ from dyna_training.environments.bfcl.play import USER, Play
 from dyna_training.environments.bfcl.splits import Split
 from dyna_training.environments.bfcl.splits import games as games_of
 from dyna_training.environments.bfcl.tasks import Task, task
-from dyna_training.environments.bfcl.text import LONGEST, plain
+from dyna_training.environments.calls import LONGEST as LONGEST_CALL
+from dyna_training.environments.text import cut, plain
 
 MAX_STEPS: Final = 100
-"""Steps after which an episode is cut off; the longest ground truth takes 20, ends of turns included."""
+"""Steps after which an episode is cut off; the longest ground truth takes 16, ends of turns included."""
+LONGEST: Final = 8192
+"""Characters of the longest observation."""
 
 
 class BfclEnv(ForkableEnv):
@@ -112,7 +114,7 @@ class BfclEnv(ForkableEnv):
         }
         said = USER + chosen.turns[0]
         first = f"{signatures(chosen.apis)}\n\n{said}" if self._list_functions else said
-        return plain(first), self._told(self._play)
+        return _shown(first), self._told(self._play)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Call a function, or end the turn.
@@ -129,7 +131,7 @@ class BfclEnv(ForkableEnv):
         """
         play = self._require()
         was_over = play.over
-        observation = plain(play.step(action))
+        observation = _shown(play.step(action))
         self._steps += 1
         reward = float(play.won and not was_over)
         truncated = not play.over and self._steps >= self._max_steps
@@ -181,3 +183,7 @@ class BfclEnv(ForkableEnv):
         if self._list_admissible:
             info["admissible_actions"] = self.admissible()
         return info
+
+
+def _shown(text: str) -> str:
+    return cut(plain(text), LONGEST)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from dyna_training.environments.bfcl.calls import NotACall, canonical, parse_call
 from dyna_training.environments.bfcl.functions import DONE, owners, parameters_of
 from dyna_training.environments.bfcl.tasks import Task
+from dyna_training.environments.calls import NotACall, canonical, parse_call
 
 
 class Decision(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from dyna_training.environments.bfcl.calls import Call
+from dyna_training.environments.calls import Call
 
 DIGITS: Final = 4300
 """Digits of the longest whole number that Python writes; the package answers longer ones with this same error."""

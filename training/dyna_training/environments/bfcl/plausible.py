@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from dyna_training.environments.base import Function
 from dyna_training.environments.bfcl.apis import Apis
-from dyna_training.environments.bfcl.calls import Call, canonical
 from dyna_training.environments.bfcl.functions import functions_of, parameters_of
+from dyna_training.environments.calls import Call, canonical
 
 TRIES: Final = 3
 """Calls that are tried of each function with parameters."""

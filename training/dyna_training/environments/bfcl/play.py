@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final, Self
 
 from dyna_training.environments.bfcl.apis import Apis
-from dyna_training.environments.bfcl.calls import NotACall, parse_call
 from dyna_training.environments.bfcl.checking import failed, truths
 from dyna_training.environments.bfcl.functions import DONE, owners
 from dyna_training.environments.bfcl.tasks import Task
-from dyna_training.environments.bfcl.text import OVER
+from dyna_training.environments.calls import NotACall, parse_call
 
+OVER: Final = "The conversation is over."
 USER: Final = "User: "
 
 
