@@ -32,8 +32,8 @@ class ModelName:
 
     Attributes:
         provider: ``local``, ``vllm``, a provider of `init_chat_model`; empty where it is to be inferred.
-        model: The provider's name of the model; for ``local`` the base model.
-        adapter: For ``local``: name or folder of the adapter; None for the bare base.
+        model: The provider's name of the model; for ``local``, and for ``vllm`` with an adapter, the base model.
+        adapter: For ``local`` and ``vllm``: name or folder of the adapter; None for the bare base.
         url: For ``vllm``: the server's address; None for the default.
     """
 
@@ -42,13 +42,23 @@ class ModelName:
     adapter: str | None = None
     url: str | None = None
 
+    @property
+    def served_as(self) -> str:
+        """What a vLLM server calls the model: ``base+adapter``, or the model alone."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
+
+    @property
+    def address(self) -> str:
+        """Where a ``vllm`` model is served: its own address, ``$VLLM_BASE_URL``, or vLLM's default."""
+        return self.url or os.environ.get("VLLM_BASE_URL") or VLLM_URL
+
 
 def parse_model(name: str) -> ModelName:
     """Take a model name apart.
 
     Args:
-        name: ``provider:model``, ``local:base[+adapter]`` or ``vllm:model[@url]``. A bare model name is left
-            to `init_chat_model`, which knows a few (``gpt-…``, ``claude-…``).
+        name: ``provider:model``, ``local:base[+adapter]``, ``vllm:model[@url]`` or ``vllm:base+adapter[@url]``. A
+            bare model name is left to `init_chat_model`, which knows a few (``gpt-…``, ``claude-…``).
 
     Raises:
         ModelError: A part is missing.
@@ -74,7 +84,10 @@ def parse_model(name: str) -> ModelName:
         model, at, url = rest.partition("@")
         if not model or (at and not re.match(r"https?://[^/\s]+", url)):
             raise ModelError(f"model {name!r} must read {VLLM}:model or {VLLM}:model@http://host:port/v1")
-        return ModelName(VLLM, model, url=url or None)
+        base, plus, adapter = model.partition("+")
+        if plus and not (base and adapter):
+            raise ModelError(f"model {name!r} must read {VLLM}:base+adapter, or {VLLM}:model")
+        return ModelName(VLLM, base, adapter=adapter or None, url=url or None)
     return ModelName(provider, rest)
 
 
@@ -101,7 +114,7 @@ def resolve_model(name: str, *, folder: Folder = None, **options: Any) -> BaseCh
     if parsed.provider == LOCAL:
         return _local(name, parsed, folder, options)
     if parsed.provider == VLLM:
-        return _vllm(name, parsed, options)
+        return _vllm(name, parsed, folder, options)
     return _remote(name, parsed, options)
 
 
@@ -125,7 +138,7 @@ def check_model(name: str, *, folder: Folder = None) -> ModelName:
         if parsed.adapter is not None:
             find_adapter(parsed.adapter, folder)
     elif provider == VLLM:
-        packages = ["langchain_openai"]
+        packages = ["langchain_openai"] if parsed.adapter is None else ["httpx", "transformers"]
     else:
         providers = _providers()
         if provider and provider not in providers:
@@ -198,14 +211,26 @@ def _local(name: str, parsed: ModelName, folder: Folder, options: dict[str, Any]
         raise ModelError(f"model {name!r}: {_in_one_line(error)}") from error
 
 
-def _vllm(name: str, parsed: ModelName, options: dict[str, Any]) -> BaseChatModel:
-    from dyna_graph.vllm import VllmChatModel
+def api_key() -> str:
+    """Return the key for vLLM servers, ``$VLLM_API_KEY``; clients insist on one."""
+    return os.environ.get("VLLM_API_KEY") or "none"
 
-    url = parsed.url or os.environ.get("VLLM_BASE_URL") or VLLM_URL
-    key = os.environ.get("VLLM_API_KEY") or "none"  # the client insists on one
-    given = {"base_url": url, "api_key": key, **options}
+
+def _vllm(name: str, parsed: ModelName, folder: Folder, options: dict[str, Any]) -> BaseChatModel:
+    """Return a model behind a server: one that was trained here is asked by the codec, others by their own template."""
+    model: BaseChatModel
     try:
-        model: BaseChatModel = VllmChatModel(model=parsed.model, **given)
+        if parsed.adapter is not None:
+            from dyna_nodes.served import ServedChatModel
+
+            base = find_base(parsed.model, folder)
+            given = {"url": parsed.address, "api_key": api_key(), "base": base, **options}
+            model = ServedChatModel(model=parsed.served_as, **given)
+        else:
+            from dyna_graph.vllm import VllmChatModel
+
+            given = {"base_url": parsed.address, "api_key": api_key(), **options}
+            model = VllmChatModel(model=parsed.model, **given)
     except (ValueError, TypeError) as error:
         raise ModelError(f"model {name!r}: {_in_one_line(error)}") from error
     return model

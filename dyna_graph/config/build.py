@@ -20,7 +20,17 @@ from dyna_graph.config.critics import (
 )
 from dyna_graph.config.settings import ModelSettings
 from dyna_graph.errors import DynaError, suggestion
-from dyna_graph.models import LOCAL, check_model, find_adapter, find_base, parse_model, resolve_model
+from dyna_graph.models import (
+    LOCAL,
+    VLLM,
+    ModelName,
+    api_key,
+    check_model,
+    find_adapter,
+    find_base,
+    parse_model,
+    resolve_model,
+)
 from dyna_graph.plugins import WORLD_MODELS, load_plugin
 from dyna_nodes.journal.servers import POSTGRES
 
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
     from dyna_graph.agent import DynaGraph
     from dyna_graph.config.config import DynaConfig
     from dyna_nodes.experience import ExperienceLog
+    from dyna_nodes.local.request import TextEngine
     from dyna_nodes.protocols import Critic, WorldModel
     from dyna_nodes.settings import LoopSettings
     from dyna_nodes.trust import Tally
@@ -165,35 +176,54 @@ def build_world_model(config: DynaConfig, tools: Sequence[Any] = ()) -> WorldMod
 
 
 def _trained(config: DynaConfig, given: dict[str, Any]) -> WorldModel:
-    """Make a trained world model; it shares base weights with every other local model of the process."""
+    """Make a trained world model; in process it shares base weights with every other local model."""
     settings = config.world_model
     assert settings.model is not None  # the settings refuse it otherwise
     name = parse_model(settings.model.name)
     where = ("world_model", "model")
-    if name.provider != LOCAL:
-        message = f"write local:base+adapter, not {settings.model.name!r}"
-        raise config.problem(f"a trained world model runs in this process: {message}", *where)
+    if name.provider not in (LOCAL, VLLM) or (name.provider == VLLM and name.adapter is None):
+        message = f"write local:base+adapter or vllm:base+adapter, not {settings.model.name!r}"
+        raise config.problem(f"a trained world model is a base with an adapter: {message}", *where)
     options = settings.model.keywords()
-    refused = sorted(set(options) - {"dtype", "device", "merge"})
+    local = name.provider == LOCAL
+    refused = sorted(set(options) - ({"dtype", "device", "merge"} if local else set()))
     if refused:
-        message = f"takes no {refused[0]}; its model has the options dtype, device and merge only"
-        raise config.problem(f"a trained world model {message}", *where)
+        takes = "has the options dtype, device and merge only" if local else "is set where it is served"
+        raise config.problem(f"a trained world model takes no {refused[0]}; its model {takes}", *where)
     try:
         check_model(settings.model.name, folder=config.folder)
-        from dyna_nodes.local import get_engine
         from dyna_nodes.world_models import TrainedWorldModel
 
-        merge = bool(options.pop("merge", True))
-        engine = get_engine(find_base(name.model, config.folder), **options)
-        adapter = None
-        if name.adapter is not None:
-            folder = find_adapter(name.adapter, config.folder)
-            adapter = str(folder)
-            engine.load_adapter(adapter, folder, merge=merge)
+        make = _local_engine if local else _served_engine
+        engine, adapter = make(config, name, options)
     except (DynaError, ValueError) as error:
         raise config.problem(str(error), *where) from error
     given = {"context": settings.context, "name": settings.model.name, **given}
     return _made(config, partial(TrainedWorldModel, engine, adapter), given)
+
+
+def _local_engine(
+    config: DynaConfig, name: ModelName, options: dict[str, Any]
+) -> tuple[TextEngine, str | None]:
+    """Return the engine in this process, and its name of the adapter."""
+    from dyna_nodes.local import get_engine
+
+    merge = bool(options.pop("merge", True))
+    engine = get_engine(find_base(name.model, config.folder), **options)
+    if name.adapter is None:
+        return engine, None
+    folder = find_adapter(name.adapter, config.folder)
+    engine.load_adapter(str(folder), folder, merge=merge)
+    return engine, str(folder)
+
+
+def _served_engine(
+    config: DynaConfig, name: ModelName, options: dict[str, Any]
+) -> tuple[TextEngine, str | None]:
+    """Return the engine of a server, and the server's name of the model; nothing is asked."""
+    from dyna_nodes.served import get_served_engine
+
+    return get_served_engine(name.address, find_base(name.model, config.folder), api_key()), name.served_as
 
 
 def build_critic(

@@ -220,13 +220,17 @@ class DynaConfig(Settings):
         from dyna_graph.models import check_model
 
         problems: list[Problem] = []
-        for path, model in _models(self, ()):
+        for path, model in self.models():
             try:
                 check_model(model.name, folder=self.folder)
             except ModelError as error:
                 problems += self.problem(str(error), *path).problems
         if problems:
             raise ConfigError(problems)
+
+    def models(self) -> list[tuple[KeyPath, ModelSettings]]:
+        """Return every model that the settings name, with the path of its key."""
+        return list(_models(self, ()))
 
     def build(
         self,

@@ -22,7 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from dyna_graph.errors import ModelError, suggestion
-from dyna_graph.models import LOCAL, parse_model
+from dyna_graph.models import LOCAL, VLLM, parse_model
 from dyna_graph.plugins import WORLD_MODELS, plugin_names
 from dyna_nodes.codec.world_model import DISCOUNT
 
@@ -97,7 +97,8 @@ class ModelSettings(Settings):
     short: ClassVar[str | None] = "name"
 
     name: Text
-    """`provider:model` as `init_chat_model` takes it, `local:base[+adapter]` or `vllm:model[@url]`."""
+    """`provider:model` as `init_chat_model` takes it, `local:base[+adapter]`, or on a vLLM server `vllm:model[@url]` or
+    `vllm:base+adapter[@url]`."""
     temperature: Annotated[float, Field(strict=True, ge=0, le=2)] | None = None
     """Sampling temperature in [0, 2]; left out: the model's own default."""
     max_tokens: Count | None = None
@@ -125,7 +126,7 @@ class ModelSettings(Settings):
 class WorldModelSettings(Settings):
     """What imagines the outcome of an action; short form: a kind, a plugin's name or a model's name.
 
-    `local:base+adapter` is short for the kind `trained`, any other model's name for the kind `chat`.
+    `local:base+adapter` and `vllm:base+adapter` are short for the kind `trained`, any other model's name for `chat`.
     """
 
     kind: Text
@@ -206,7 +207,11 @@ class WorldModelSettings(Settings):
 
 
 def _kind_of(model: str) -> str:
-    return "trained" if model.startswith(f"{LOCAL}:") and "+" in model else "chat"
+    try:
+        name = parse_model(model)
+    except ModelError:
+        return "chat"
+    return "trained" if name.provider in (LOCAL, VLLM) and name.adapter is not None else "chat"
 
 
 class SimulateSettings(Settings):

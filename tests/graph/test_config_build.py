@@ -177,9 +177,14 @@ ERRORS = {
         "world_model:\n  kind: trained\n  model: local:smollm2+gone\n",
         "dyna.yaml:4: no adapter 'gone': there is no such folder and no adapter is installed",
     ),
-    "trained model that is no local one": (
+    "trained model without an adapter": (
         "world_model: {kind: trained, model: openai:x}\n",
-        "dyna.yaml:2: a trained world model runs in this process: write local:base+adapter, not 'openai:x'",
+        "dyna.yaml:2: a trained world model is a base with an adapter: write local:base+adapter or vllm:base+adapter, "
+        "not 'openai:x'",
+    ),
+    "trained model on a server with options": (
+        "world_model:\n  model: {name: vllm:smollm2+x, temperature: 1}\n",
+        "dyna.yaml:3: a trained world model takes no temperature; its model is set where it is served",
     ),
     "trained model with a temperature": (
         "world_model:\n  kind: trained\n  model: {name: local:smollm2, temperature: 1}\n",

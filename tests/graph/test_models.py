@@ -27,6 +27,8 @@ from dyna_graph.models import VLLM_URL, ModelName, find_adapter, parse_model, re
         ("local:/models/qwen+./a+b", ModelName("local", "/models/qwen", adapter="./a+b")),
         ("vllm:Qwen/Qwen3-8B", ModelName("vllm", "Qwen/Qwen3-8B")),
         ("vllm:mine@https://gpu:8000/v1", ModelName("vllm", "mine", url="https://gpu:8000/v1")),
+        ("vllm:smollm2+mine", ModelName("vllm", "smollm2", adapter="mine")),
+        ("vllm:b+a@http://gpu:1/v1", ModelName("vllm", "b", adapter="a", url="http://gpu:1/v1")),
     ],
 )
 def test_names_are_taken_apart(name: str, parsed: ModelName) -> None:
@@ -47,6 +49,7 @@ def test_names_are_taken_apart(name: str, parsed: ModelName) -> None:
             "model 'chat openai:gpt-5': a provider is one word, not 'chat openai'; write provider:model",
         ),
         ("local:+a", "model 'local:+a' must read local:base or local:base+adapter"),
+        ("vllm:+a", "model 'vllm:+a' must read vllm:base+adapter, or vllm:model"),
         ("vllm:a@b", "model 'vllm:a@b' must read vllm:model or vllm:model@http://host:port/v1"),
         ("opnai:gpt-5", "unknown provider 'opnai' in model 'opnai:gpt-5'; did you mean 'openai'?"),
         ("lokal:smollm2", "unknown provider 'lokal' in model 'lokal:smollm2'; did you mean 'local'?"),

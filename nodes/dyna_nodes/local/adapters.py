@@ -98,6 +98,15 @@ class Adapters:
             self._peft.set_adapter(name, inference_mode=True)
         self._active = name
 
+    def merged(self, folder: Path) -> Any:
+        """Return the base with an adapter merged into it, for saving; these adapters are of no use afterwards.
+
+        Raises:
+            LocalModelError: The folder holds no usable adapter, or it belongs to another base.
+        """
+        self.load("merged", folder, merge=False)
+        return self._peft.merge_and_unload()
+
     def _weight(self, path: str) -> Any:
         module = self._model.get_submodule(path)
         return getattr(module, "base_layer", module).weight

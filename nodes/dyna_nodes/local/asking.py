@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 
 from dyna_nodes.codec import ToolFormat
-from dyna_nodes.local.engine import Engine
-from dyna_nodes.local.request import Request
+from dyna_nodes.local.request import Request, TextEngine
 from dyna_nodes.nouns import COMMAND_TOOL
 
 TAG = "<tool_call>"
@@ -89,7 +88,7 @@ def opening(
 
 
 def ask(
-    engine: Engine,
+    engine: TextEngine,
     model: str,
     adapter: str | None,
     messages: Sequence[BaseMessage],

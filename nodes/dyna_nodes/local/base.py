@@ -47,6 +47,22 @@ class Base(NamedTuple):
     name: str
 
 
+class BaseTokenizer(NamedTuple):
+    """What can be known of a base model without its weights.
+
+    Attributes:
+        tokenizer: Its tokenizer; ``eos_token`` ends an assistant turn.
+        context_length: Most tokens that the model reads.
+        vocabulary: Number of token ids.
+        stop_ids: Token ids that end an answer.
+    """
+
+    tokenizer: Any
+    context_length: int
+    vocabulary: int
+    stop_ids: frozenset[int]
+
+
 def load_base(name: str = SMOLLM2, dtype: str = "bfloat16", device: str = "cpu") -> Base:
     """Load a base model and its tokenizer.
 
@@ -66,16 +82,48 @@ def load_base(name: str = SMOLLM2, dtype: str = "bfloat16", device: str = "cpu")
     except KeyError:
         raise LocalModelError(f"unknown dtype {dtype!r}: use bfloat16, float32 or float16") from None
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        with _no_progress_bars():
+        tokenizer = _tokenizer(path)
+        with no_progress_bars():
             model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch_dtype)
     except (OSError, ValueError) as error:
         raise LocalModelError(f"cannot load the base model {name!r} from {path}: {error}") from error
-    if _EOS in tokenizer.get_vocab() and tokenizer.eos_token != _EOS:
-        tokenizer.eos_token = _EOS
     model = model.to(device).eval().requires_grad_(False)
     model.name_or_path = model.config._name_or_path = name  # peft writes it into adapters
     return Base(model, tokenizer, fingerprint(model), name)
+
+
+def load_tokenizer(name: str = SMOLLM2) -> BaseTokenizer:
+    """Load the tokenizer of a base model and the settings that belong to it; no weights are read.
+
+    Args:
+        name: As in `load_base`.
+
+    Raises:
+        LocalModelError: As `load_base`.
+    """
+    path = resolve_base(name)
+    try:
+        from transformers import AutoConfig, GenerationConfig
+
+        tokenizer = _tokenizer(path)
+        config = AutoConfig.from_pretrained(path).get_text_config()
+        try:
+            settings = GenerationConfig.from_pretrained(path)
+        except OSError:  # it has none
+            settings = None
+    except ImportError as error:
+        raise LocalModelError(f"{error.name} is missing: pip install 'dyna-graph[local]'") from error
+    except (OSError, ValueError) as error:
+        raise LocalModelError(f"cannot load the tokenizer of {name!r} from {path}: {error}") from error
+    ends = stop_ids(tokenizer, settings)
+    return BaseTokenizer(tokenizer, config.max_position_embeddings, config.vocab_size, ends)
+
+
+def stop_ids(tokenizer: Any, settings: Any) -> frozenset[int]:
+    """Return the ids that end an answer, after the tokenizer and the model's generation settings, or None."""
+    ends = getattr(settings, "eos_token_id", None)
+    found = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    return frozenset(i for i in found if i is not None)
 
 
 def resolve_base(name: str) -> str:
@@ -129,6 +177,15 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dyna-graph"
 
 
+def _tokenizer(path: str) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if _EOS in tokenizer.get_vocab() and tokenizer.eos_token != _EOS:
+        tokenizer.eos_token = _EOS
+    return tokenizer
+
+
 def _import_torch() -> tuple[Any, Any]:
     try:
         import torch
@@ -139,7 +196,8 @@ def _import_torch() -> tuple[Any, Any]:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -192,7 +250,7 @@ def _unpack(gguf: Path, folder: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
     tokenizer.eos_token = _EOS
     tokenizer.pad_token = "<|endoftext|>"  # apart from end-of-turn, so that a collator never masks a real end
-    with _no_progress_bars():
+    with no_progress_bars():
         model = transformers.AutoModelForCausalLM.from_pretrained(
             **where, dtype=torch.float32, quantization_config=transformers.GgufConfig(dequantize=True)
         )
@@ -200,5 +258,5 @@ def _unpack(gguf: Path, folder: Path) -> None:
         del model.config.quantization_config
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     tokenizer.save_pretrained(folder)
-    with _no_progress_bars():
+    with no_progress_bars():
         model.save_pretrained(folder)

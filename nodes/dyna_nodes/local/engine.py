@@ -39,13 +39,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyna_nodes.codec import ChatCodec
-from dyna_nodes.local.base import SMOLLM2, Base, LocalModelError, load_base, resolve_base
-from dyna_nodes.local.request import Branch, Probe, Request, Result, Token
+from dyna_nodes.local.base import SMOLLM2, Base, LocalModelError, load_base, resolve_base, stop_ids
+from dyna_nodes.local.request import Branch, Probe, Request, Result, TextEngine, Token
 
 if TYPE_CHECKING:
     from dyna_nodes.local.worker import Limits, Stats
 
-__all__ = ["Branch", "Engine", "Probe", "Request", "Result", "Token", "get_engine"]
+__all__ = ["Branch", "Engine", "Probe", "Request", "Result", "TextEngine", "Token", "get_engine"]
 
 
 class Engine:
@@ -74,7 +74,7 @@ class Engine:
 
         use_ragged_attention(base.model)
         self.base_name, self.tokenizer, self.fingerprint = base.name, base.tokenizer, base.fingerprint
-        self.stop_ids = _stop_ids(base)
+        self.stop_ids = stop_ids(base.tokenizer, getattr(base.model, "generation_config", None))
         config = base.model.config.get_text_config()
         self.context_length: int = config.max_position_embeddings
         self._vocabulary: int = base.model.get_input_embeddings().weight.shape[0]
@@ -232,15 +232,6 @@ class Engine:
             jobs.append(Job(request, caller))
         self._worker.queue(jobs)
         return [job.future for job in jobs]
-
-
-def _stop_ids(base: Base) -> frozenset[int]:
-    """Return the ids that end an answer, after the tokenizer and the model's generation settings."""
-    found = {base.tokenizer.eos_token_id}
-    settings = getattr(base.model, "generation_config", None)
-    ends = getattr(settings, "eos_token_id", None)
-    found.update(ends if isinstance(ends, list) else [ends])
-    return frozenset(i for i in found if i is not None)
 
 
 _engines: dict[tuple[str, str, str], Engine] = {}

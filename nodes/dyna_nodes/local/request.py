@@ -14,8 +14,11 @@ there are, and not at all as far as an earlier request has left it in the engine
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
+
+from dyna_nodes.codec import ChatCodec
 
 
 class Token(NamedTuple):
@@ -145,3 +148,38 @@ class Result(NamedTuple):
     branches: tuple[Branch, ...]
     prompt_tokens: int
     cached_tokens: int
+
+
+class TextEngine(Protocol):
+    """What runs requests on one base model, wherever its weights are: in process, or behind a server.
+
+    Attributes:
+        tokenizer: The tokenizer of the base.
+        base_name: The name of the base.
+        context_length: Most tokens of a prefix and what follows it.
+    """
+
+    tokenizer: Any
+    base_name: str
+    context_length: int
+
+    @property
+    def chat_codec(self) -> ChatCodec:
+        """The codec of conversations for this tokenizer."""
+        ...
+
+    def submit(self, request: Request) -> Future[Result]:
+        """Queue a request; cancelling the future drops it."""
+        ...
+
+    def generate(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Result]:
+        """Run requests together and wait for them."""
+        ...
+
+    async def agenerate(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Result]:
+        """Run requests together and await them."""
+        ...
+
+    def expect(self, callers: int) -> None:
+        """Say that so many callers are about to ask, so that they share a batch."""
+        ...

@@ -1,4 +1,4 @@
-"""The trained world model: a base model and an adapter, in process, reading and writing with the codec.
+"""The trained world model: a base model and an adapter, in process or served, reading and writing with the codec.
 
 After "From Word to World" (arXiv 2512.18832, section 3), with this project's return-to-go read off the digits
 after the imagined observation; see `dyna_nodes.codec.world_model`.
@@ -15,7 +15,7 @@ from dyna_nodes.codec import ChatCodec, Context, WorldModelCodec, expected_retur
 from dyna_nodes.nouns import History, Prediction, Query
 
 if TYPE_CHECKING:
-    from dyna_nodes.local.engine import Branch, Engine, Request, Result
+    from dyna_nodes.local.engine import Branch, Request, Result, TextEngine
 
 ValueKind = Literal["imagined", "blind"]
 
@@ -42,8 +42,9 @@ class TrainedWorldModel:
     and an empty answer are predictions with an ``error``.
 
     Args:
-        engine: The engine that holds the base model.
-        adapter: Name of an adapter that was loaded into the engine; None is the untrained base.
+        engine: The engine that holds the base model: in process, or a `dyna_nodes.served.ServedEngine`.
+        adapter: Name of an adapter that was loaded into the engine, or that the server gives the model; None is the
+            untrained base.
         context: ``agent``: what the agent has seen, a hidden state in the history is left out.
             ``privileged``: the hidden state is told to the model, and a history without one is an error; for
             simulators and bounds.
@@ -65,7 +66,7 @@ class TrainedWorldModel:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: TextEngine,
         adapter: str | None = None,
         *,
         context: Context = "agent",

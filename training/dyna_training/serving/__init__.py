@@ -1,0 +1,1 @@
+"""Serving base models and adapters of a configuration with vLLM: what `dyna serve` does."""
