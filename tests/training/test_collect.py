@@ -12,18 +12,20 @@ from typing import Any
 
 import pytest
 
-from dyna_nodes.experience import iter_trajectory_file
+from dyna_nodes.experience import trajectory_line
+from dyna_nodes.experience.lines import load
 from dyna_nodes.nouns import Trajectory
 from dyna_nodes.testing import ScriptedChatModel, call
 from dyna_training.behaviours import INVALID_RATE, MIXTURE, mixture, mixture_digest
-from dyna_training.collect import CollectError, CollectSettings, collect, plan
+from dyna_training.collect import CollectSettings, collect, plan
+from dyna_training.collection import CollectError
 from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld import GameFileError
 from dyna_training.environments.alfworld.generator import generate, write
 from dyna_training.recording import Episode, ModelPlayer, Recorder, game_key, record_of
 from dyna_training.rollouts import play
 from dyna_training.tools import environment_tools
-from dyna_training.workers import TaskError
+from dyna_training.workers import Pool, TaskError
 from tests.data import alfworld_data
 
 FROZEN = "ec14be9012bdc2f8"
@@ -78,21 +80,41 @@ def test_the_mixture_is_frozen() -> None:
 
 
 def test_the_same_collection_has_the_same_bytes(collection: Path, tmp_path: Path) -> None:
-    """Also when it is stopped half way, with half a line, and goes on."""
+    """However many workers there are, and also when it is stopped half way, with half a line, and goes on."""
+    whole = (collection / "trajectories.jsonl").read_bytes()
+    alone = tmp_path / "alone"
+    assert collect(settings(alone, workers=1))["complete"]
+    assert (alone / "trajectories.jsonl").read_bytes() == whole
     again = tmp_path / "again"
     shutil.copytree(collection, again)
-    files = sorted(again.glob("worker-*.jsonl"))
-    whole = [file.read_bytes() for file in files]
-    files[0].write_bytes(whole[0][: len(whole[0]) * 2 // 3])
-    files[1].unlink()
+    file = again / "trajectories.jsonl"
+    first, second, *_ = whole.splitlines(keepends=True)
+    file.write_bytes(second + first + whole[len(first + second) : len(whole) * 2 // 3])
     (again / "manifest.json").write_text((again / "manifest.json").read_text().replace("true", "false", 1))
+    (again / ".trajectories.jsonl.x.partial").touch()
     seen: list[int] = []
     manifest = collect(settings(again), on_progress=lambda progress: seen.append(progress.done))
     assert manifest["complete"]
-    assert [file.read_bytes() for file in files] == whole
-    assert files[0].with_name("worker-0.jsonl.truncated").exists()
+    assert file.read_bytes() == whole
+    assert file.with_name("trajectories.jsonl.truncated").exists()
+    assert not list(again.glob(".*.partial"))
     assert 0 < seen[0] < 9
     assert seen == list(range(seen[0], 10))
+    assert collect(settings(again, games=1))["counts"]["episodes"] == 9
+    assert file.read_bytes() == whole, "what a smaller plan does not have stays where it was"
+
+
+def test_a_collection_of_an_earlier_version_goes_on(collection: Path, tmp_path: Path) -> None:
+    """It had a file for each process."""
+    old = tmp_path / "old"
+    shutil.copytree(collection, old)
+    whole = (old / "trajectories.jsonl").read_bytes().splitlines(keepends=True)
+    (old / "trajectories.jsonl").unlink()
+    (old / "worker-0.jsonl").write_bytes(b"".join(whole[:4]))
+    assert collect(settings(old))["counts"]["episodes"] == 9
+    assert (old / "worker-0.jsonl").read_bytes() == b"".join(whole[:4])
+    assert (old / "trajectories.jsonl").read_bytes() == b"".join(whole[4:])
+    assert len(list(read_trajectories([old]))) == 9
 
 
 def test_more_games_extend_a_collection_and_other_settings_are_refused(
@@ -187,8 +209,9 @@ def test_official_games_are_recorded_with_their_split(
         episodes = plan(wanted)
         assert len(episodes) == 20 == len({e.game for e in episodes})
         recorder = Recorder(0, wanted.model_dump(mode="json"))
-        assert recorder(episodes[0]).key == episodes[0].key
-        [trajectory] = read_trajectories([tmp_path / split])
+        record, line = recorder(episodes[0])
+        assert record.key == episodes[0].key
+        trajectory = load(Trajectory, line)
         assert trajectory.provenance.split == split
         assert trajectory.transitions[0].labels["return_to_go"] > 0
         games = {e.game for e in plan(settings(tmp_path, split=split, games=0, behaviours=["expert"]))}
@@ -222,7 +245,7 @@ def test_a_manifest_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None
     wanted = settings(out, games=1, behaviours=["expert"])
     with pytest.raises(CollectError, match="all episodes are recorded"):
         collect(wanted, on_progress=block)
-    assert not list(out.glob(".*")), "nothing half written is left"
+    assert not list(out.glob(".*.partial")), "nothing half written is left"
     manifest.rmdir()
     aside.rename(manifest)
     assert collect(wanted)["complete"]
@@ -234,14 +257,16 @@ def test_only_a_policy_plays_several_episodes_at_a_time(
 ) -> None:
     widths = []
 
-    def run(*_: object, width: int, **__: object) -> Iterator[object]:
-        widths.append(width)
-        yield from ()
+    class Idle(Pool[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            widths.append((self._work.width, self._limit))
+            return iter(())
 
-    monkeypatch.setattr("dyna_training.collect.run_tasks", run)
+    monkeypatch.setattr("dyna_training.collect.Pool", Idle)
     collect(settings(tmp_path / "experts", concurrency=5))
     collect(settings(tmp_path / "model", behaviours=[], policy="openai:x", concurrency=5))
-    assert widths == [1, 5]
+    collect(settings(tmp_path / "short", time_limit=2))
+    assert widths == [(1, 600), (5, 3600), (1, 2)]
 
 
 def test_a_model_that_cannot_be_made_stops_the_collection(tmp_path: Path) -> None:
@@ -263,10 +288,10 @@ def test_a_recorder_plays_several_episodes_of_a_model_at_a_time(tmp_path: Path) 
     recorder.player = ModelPlayer("a model", Meeting(script=lambda _: call("act", command="look")), act, 3)
     episodes = [Episode(f"generated:{seed}", "a model", 0) for seed in (5, 6)]
     with ThreadPoolExecutor(2) as threads:
-        records = list(threads.map(recorder, episodes))
-    assert [r.key for r in records] == [e.key for e in episodes]
-    recorded = {t.id: [s.action.text for s in t.transitions] for t in read_trajectories([tmp_path])}
-    assert list(recorded.values()) == [["look"] * 3] * 2
+        played = list(threads.map(recorder, episodes))
+    assert [p.record.key for p in played] == [e.key for e in episodes]
+    found = [load(Trajectory, p.line) for p in played]
+    assert [[s.action.text for s in t.transitions] for t in found] == [["look"] * 3] * 2
 
 
 IMAGINED = "Check: nothing is in my hand.\nIf I look: You see a desk 1."
@@ -291,8 +316,7 @@ def test_the_thinking_of_a_reasoning_model_is_recorded_in_whatever_form_it_comes
     recorder = Recorder(0, settings(tmp_path, max_steps=2).model_dump(mode="json"))
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=2)
     recorder.player = ModelPlayer("a model", ScriptedChatModel(script=lambda _: message), act, 2)
-    recorder(Episode("generated:5", "a model", 0))
-    [trajectory] = read_trajectories([tmp_path])
+    trajectory = load(Trajectory, recorder(Episode("generated:5", "a model", 0)).line)
     assert [step.thought for step in trajectory.transitions] == [f"{IMAGINED}{said}"] * 2
 
 
@@ -301,8 +325,7 @@ def test_thinking_that_looks_like_an_action_is_none(tmp_path: Path) -> None:
     recorder = Recorder(0, settings(tmp_path, max_steps=1).model_dump(mode="json"))
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=1)
     recorder.player = ModelPlayer("a model", ScriptedChatModel(script=[quoted]), act, 1)
-    recorder(Episode("generated:5", "a model", 0))
-    [trajectory] = read_trajectories([tmp_path])
+    trajectory = load(Trajectory, recorder(Episode("generated:5", "a model", 0)).line)
     assert trajectory.transitions[0].thought == "The task says:\n > go north"
 
 
@@ -310,10 +333,11 @@ def test_recorder_and_keys(tmp_path: Path) -> None:
     """An episode has one key: planned, recorded and read back."""
     recorder = Recorder(0, settings(tmp_path).model_dump(mode="json"))
     episode = Episode("generated:5", "expert", 3)
-    record = recorder(episode)
+    record, line = recorder(episode)
     assert record.key == episode.key
-    [trajectory] = iter_trajectory_file(tmp_path / "worker-0.jsonl")
-    assert record_of((tmp_path / "worker-0.jsonl").read_bytes()) == record
+    trajectory = load(Trajectory, line)
+    assert trajectory_line(trajectory) == line
+    assert record_of(line) == record
     assert game_key(trajectory.provenance.environment.partition(":")[2]) == "generated:5"
     assert game_key("/x/train/pick-Mug-2/trial_7/game.tw-pddl") == game_key("pick-Mug-2/trial_7")
     assert record_of(b'{"format": "something else"}') is None

@@ -8,7 +8,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from dyna_nodes.nouns import Action, History, Query
-from dyna_training.collect import CollectError, CollectSettings, plan
+from dyna_training.collect import CollectSettings, plan
+from dyna_training.collection import CollectError
 from dyna_training.environments.catalogue import ALFWORLD, CATALOGUES, TEXTWORLD, TooFewGames, catalogue
 from dyna_training.environments.textworld.games import GameSpec
 from dyna_training.recording import Episode, Recorder, default_prompt, game_key, record_of
@@ -84,8 +85,7 @@ def test_a_model_is_told_what_the_games_understand() -> None:
 @needs_textworld
 def test_an_episode_is_recorded_and_found_again(tmp_path: Path) -> None:
     recorder = Recorder(0, settings(tmp_path).model_dump(mode="json"))
-    record = recorder(Episode(COOKING, "expert", 3, TEXTWORLD))
-    line = (tmp_path / "worker-0.jsonl").read_bytes()
+    record, line = recorder(Episode(COOKING, "expert", 3, TEXTWORLD))
     assert record_of(line) == record
     assert (record.game, record.outcome) == (COOKING, "success")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,17 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dyna_training import workers
-from dyna_training.workers import Report, TaskError, WorkersFailed, run_tasks
+from dyna_training import processes, workers
+from dyna_training.processes import Processes
+from dyna_training.workers import Pool, Report, TaskError, Work, WorkersFailed
 from tests.training.processes import end, wait_for
 
 
 def prepare(number: int, folder: str) -> Callable[[str], str]:
     """What the workers do, by the task's first word."""
-    if number == 7:
+    if not Path(folder).exists():
         raise OSError("no such disk")
 
     def handle(task: str) -> str:
@@ -35,10 +38,11 @@ def prepare(number: int, folder: str) -> Callable[[str], str]:
             raise SystemExit(3)
         if what == "slow":
             time.sleep(1)
+        if what == "hang" or (what == "hang-once" and attempts.read_text() == "x"):
+            engine = subprocess.Popen(["sleep", "300"])
+            Path(folder, f"{name}.engine").write_text(str(engine.pid))
+            engine.wait()
         if what == "die" or (what == "die-once" and attempts.read_text() == "x"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if what == "write-and-die":
-            Path(folder, f"{name}.written").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         Path(folder, f"{name}.done").write_text(str(os.getpid()))
         return f"{number} {name}"
@@ -62,42 +66,67 @@ def kinds(reports: Iterable[Report[str]]) -> dict[str, list[str]]:
     return found
 
 
-def test_a_crashed_task_is_tried_once_more_and_the_rest_goes_on(tmp_path: Path) -> None:
-    tasks = [["do a", "die-once b", "raise c", "do d", "die e", "do f"], ["do g", "write-and-die h", "do i"]]
+def pool(
+    groups: list[list[str]], folder: Path, prepare: Callable[..., Any] = prepare, **options: Any
+) -> Pool[str]:
+    work = Work(prepare, (str(folder),), options.pop("width", 1))
+    return Pool(groups, work, Processes(), **options)
 
-    def finished(number: int, task: str) -> str | None:
-        name = task.partition(" ")[2]
-        return f"found {name}" if Path(tmp_path, f"{name}.written").exists() else None
 
-    reports = told(list(run_tasks(tasks, prepare, (str(tmp_path),), finished=finished)))
-    died = f"its process died (signal {int(signal.SIGKILL)})"
+def run(groups: list[list[str]], folder: Path, **options: Any) -> list[Report[str]]:
+    with pool(groups, folder, **options) as running:
+        return list(running)
+
+
+DIED = f"its process died (signal {int(signal.SIGKILL)})"
+
+
+def test_a_task_that_a_worker_died_in_is_tried_again_and_the_rest_goes_on(tmp_path: Path) -> None:
+    groups = [["do a", "die-once b", "raise c", "do d"], ["die e", "do f"], ["do g"]]
+    reports = told(run(groups, tmp_path))
     assert reports == {
         "a": [("done", "0 a", "")],
-        "b": [("crashed", None, died), ("done", "0 b", "")],
+        "b": [("crashed", None, DIED), ("done", "0 b", "")],
         "c": [("failed", None, "c is corrupt")],
         "d": [("done", "0 d", "")],
-        "e": [("crashed", None, died), ("failed", None, f"{died}, twice")],
+        "e": [("crashed", None, DIED)] * 2 + [("failed", None, f"{DIED}, 3 times")],
         "f": [("done", "0 f", "")],
-        "g": [("done", "1 g", "")],
-        "h": [("done", "found h", "")],
-        "i": [("done", "1 i", "")],
+        "g": [("done", "0 g", "")],
     }
-    assert Path(tmp_path, "e.attempts").read_text() == "xx"
-    assert Path(tmp_path, "h.attempts").read_text() == "x"
-    pids = {name: Path(tmp_path, f"{name}.done").read_text() for name in "adfgi"}
-    assert pids["a"] != pids["d"] != pids["f"]
+    assert Path(tmp_path, "e.attempts").read_text() == "xxx"
+    pids = {name: Path(tmp_path, f"{name}.done").read_text() for name in "adfg"}
+    assert pids["a"] != pids["d"] != pids["f"] == pids["g"]
     assert str(os.getpid()) not in pids.values()
 
 
+def test_a_worker_without_tasks_takes_those_of_another(tmp_path: Path) -> None:
+    groups = [["slow a", *(f"do a{n}" for n in range(5))], ["slow b", "slow c"]]
+    reports = run(groups, tmp_path, workers=2)
+    by = {r.task: r.result[0] for r in reports}
+    assert len(reports) == 8
+    assert {r.kind for r in reports} == {"done"}
+    assert by["slow c"] != by["slow b"], "it was idle before"
+
+
 def test_what_ends_everything_and_what_cannot_start(tmp_path: Path) -> None:
-    reports = run_tasks([["do a", "stop b", "do c"]], prepare, (str(tmp_path),))
-    assert next(reports).result == "0 a"
-    with pytest.raises(WorkersFailed, match="the disk is full"):
-        list(reports)
+    with pool([["do a", "stop b", "do c"]], tmp_path) as running:
+        reports = iter(running)
+        assert next(reports).result == "0 a"
+        with pytest.raises(WorkersFailed, match="the disk is full"):
+            list(reports)
     assert not Path(tmp_path, "c.done").exists()
     with pytest.raises(WorkersFailed, match="OSError: no such disk"):
-        list(run_tasks([[]] * 7 + [["do x"]], prepare, (str(tmp_path),)))
-    assert list(run_tasks([[], []], prepare, (str(tmp_path),))) == []
+        run([["do x"]], tmp_path / "missing")
+    assert run([[], []], tmp_path) == []
+
+
+def test_workers_that_die_one_after_the_other_end_everything(tmp_path: Path) -> None:
+    with pytest.raises(WorkersFailed, match=r"10 workers in a row died before .*\(exit code 5\)"):
+        run([["do a"]], tmp_path, prepare=prepare_dying)
+
+
+def prepare_dying(_: int, folder: str) -> Callable[[str], str]:
+    os._exit(5)
 
 
 def meet(number: int, folder: str) -> Callable[[str], str]:
@@ -120,30 +149,88 @@ def meet(number: int, folder: str) -> Callable[[str], str]:
 
 
 def test_several_tasks_at_a_time_and_each_alone_after_a_crash(tmp_path: Path) -> None:
-    reports = kinds(run_tasks([["x", "y", "z"]], meet, (str(tmp_path),), width=3))
+    reports = kinds(run([["x", "y", "z"]], tmp_path, prepare=meet, width=3))
     assert reports == {"x": ["done"], "y": ["done"], "z": ["done"]}, "they could only meet side by side"
-    reports = kinds(run_tasks([["a", "die", "b"]], meet, (str(tmp_path),), width=3))
-    assert reports == {"a": ["crashed", "done"], "die": ["crashed", "failed"], "b": ["crashed", "done"]}
+    reports = kinds(run([["a", "die", "b"]], tmp_path, prepare=meet, width=3))
+    lost = ["crashed", "crashed", "failed"]
+    assert reports == {"a": ["crashed", "done"], "die": lost, "b": ["crashed", "done"]}
 
 
 def test_what_no_handler_may_do_ends_its_process_and_not_the_work(tmp_path: Path) -> None:
-    reports = kinds(run_tasks([["exit a", "do b"]], prepare, (str(tmp_path),)))
-    assert reports == {"exit a": ["crashed", "failed"], "do b": ["done"]}
+    reports = kinds(run([["exit a", "do b"]], tmp_path))
+    assert reports == {"exit a": ["crashed", "crashed", "failed"], "do b": ["done"]}
 
 
-def test_workers_finish_what_they_are_at_when_nobody_listens_any_more(tmp_path: Path) -> None:
-    reports = run_tasks([["do a", "slow b", "slow c", "do d"]], prepare, (str(tmp_path),), width=3)
-    assert next(reports).result == "0 a"
-    reports.close()
-    assert {"b", "c"} <= {file.stem for file in tmp_path.glob("*.done")}
-    with pytest.raises(WorkersFailed, match="the disk is full"):
-        list(run_tasks([["slow e", "stop f"]], prepare, (str(tmp_path),), width=2))
-    assert Path(tmp_path, "e.done").exists()
+def test_workers_finish_what_they_are_at_and_begin_nothing_else(tmp_path: Path) -> None:
+    with pool([["do a", "slow b", "slow c", "slow d", "do e"]], tmp_path, width=3) as running:
+        assert next(iter(running)).result == "0 a"
+        assert {r.task for r in running.finish()} == {"slow b", "slow c", "slow d"}
+    assert not (tmp_path / "e.done").exists()
+
+
+def test_nobody_waits_for_ever_for_workers_to_finish(tmp_path: Path) -> None:
+    with pool([["do a", "hang b"]], tmp_path) as running:
+        assert next(iter(running)).result == "0 a"
+        assert list(running.finish(0.2)) == []
+        began = time.monotonic()
+        workers.GRACE, grace = 0.2, workers.GRACE  # type: ignore[misc]
+        try:
+            running.__exit__(None, None, None)
+        finally:
+            workers.GRACE = grace  # type: ignore[misc]
+    assert time.monotonic() - began < 5
+
+
+def test_a_task_that_hangs_is_ended_with_its_engine_and_tried_again(tmp_path: Path) -> None:
+    reports = told(run([["hang-once a", "do b"]], tmp_path, time_limit=2.0))
+    why = "it took longer than 2 seconds, so that its process was killed"
+    assert reports == {"a": [("crashed", None, why), ("done", "0 a", "")], "b": [("done", "0 b", "")]}
+    assert not is_running(int((tmp_path / "a.engine").read_text()))
+
+
+def test_a_worker_that_leaks_is_replaced_between_two_tasks(tmp_path: Path) -> None:
+    limit = 150_000_000
+    tasks = ["leak a", "leak b", "leak c", "leak d", "leak e"]
+    reports = run([tasks], tmp_path, memory_limit=limit, prepare=prepare_leaking)
+    assert [r.result for r in reports if r.kind == "done"] == [*range(5)]
+    replaced = [r for r in reports if r.kind == "recycled"]
+    assert len(replaced) == 2
+    assert re.fullmatch(r"its worker held 1\d\d MB after 2 tasks and was replaced", replaced[0].reason)
+    with pytest.raises(WorkersFailed, match=r"3 new workers in a row held more than the limit of 1 MB"):
+        run([tasks], tmp_path, memory_limit=1_000_000, prepare=prepare_leaking)
+
+
+def prepare_leaking(_: int, folder: str) -> Callable[[str], int]:
+    """A worker whose second task holds much memory, in a process of its own."""
+    kept: list[bytes] = []
+    engine: list[subprocess.Popen[str]] = []
+    holding = "held = bytearray(150_000_000); print(flush=True); input()"
+
+    def handle(task: str) -> int:
+        kept.append(b"x")
+        if len(kept) == 2:
+            command = [sys.executable, "-c", holding]
+            engine.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            assert engine[0].stdout is not None
+            engine[0].stdout.readline()
+        return "abcde".index(task[-1])
+
+    return handle
+
+
+def test_workers_wait_for_whoever_takes_in_the_results(tmp_path: Path) -> None:
+    with pool([[f"do {n}" for n in range(20)]], tmp_path, workers=2) as running:
+        taken = 0
+        for _ in running:
+            time.sleep(0.02)
+            taken += 1
+            assert len(list(tmp_path.glob("*.done"))) <= taken + 4, "two per worker: answered, and begun"
+    assert taken == 20
 
 
 def prepare_impatient(_: int, folder: str) -> Callable[[str], None]:
     """A worker in a task that takes for ever, which does not wait for it long."""
-    workers.GRACE = 0.2
+    processes.GRACE = 0.2
 
     def handle(task: str) -> None:
         Path(folder, "pid").write_text(f"{os.getpid()}\n")
@@ -154,10 +241,10 @@ def prepare_impatient(_: int, folder: str) -> Callable[[str], None]:
 
 def test_workers_of_a_killed_parent_leave(tmp_path: Path) -> None:
     script = (
-        "from dyna_training.workers import run_tasks\n"
-        "from tests.training.test_workers import prepare_impatient\n"
+        "from pathlib import Path\n"
+        "from tests.training.test_workers import prepare_impatient, run\n"
         "if __name__ == '__main__':\n"
-        f"    list(run_tasks([['a', 'b']], prepare_impatient, ({str(tmp_path)!r},)))\n"
+        f"    run([['a', 'b']], Path({str(tmp_path)!r}), prepare=prepare_impatient)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], text=True, start_new_session=True)
     try:

@@ -3,41 +3,38 @@
     dyna collect --split train --games 400 --out data/train --workers 2
 
 The folder explains itself: ``manifest.json`` says with what command, seed, games and mixture it was made, and
-each worker appends trajectories to a file of its own. The same command goes on where the last one ended.
+``trajectories.jsonl`` holds the episodes. The same command goes on where the last one ended; `dyna_training.workers`
+says what becomes of workers that die, hang or leak, and `dyna_training.cluster` where else they can be.
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
-from dyna_nodes.experience.lines import read_lines
-from dyna_nodes.nouns import digest_of
+from dyna_nodes.experience import ExperienceError
 from dyna_nodes.settings import Memory
 from dyna_training.behaviours import BEHAVIOURS, MIXTURE, TEACHERS, BehaviourName, mixture, mixture_digest
+from dyna_training.collect_progress import Meter, Progress, ProgressFile
+from dyna_training.collection import MANIFEST, CollectError, Collection
 from dyna_training.environments.catalogue import ALFWORLD, TooFewGames, catalogue
-from dyna_training.recording import Episode, Record, Recorder, game_key, record_of
+from dyna_training.processes import Processes
+from dyna_training.recording import Episode, Recorder
 from dyna_training.teachers.grounded import distribution, distribution_digest
-from dyna_training.whole import write_whole
-from dyna_training.workers import Report, WorkersFailed, run_tasks
+from dyna_training.workers import Host, Pool, Report, Work, WorkersFailed
 
-FORMAT: Final = "dyna-collection/1"
-MANIFEST: Final = "manifest.json"
 FAILURES: Final = 10
 """So many failed episodes in a row, without one that worked, end a collection."""
-
-
-class CollectError(RuntimeError):
-    """A collection cannot go on; the message says why and what to do."""
+LONGEST: Final = 600.0
+"""Seconds that an episode of a behaviour may take, unless something else is asked for."""
+LONGEST_OF_A_MODEL: Final = 3600.0
+"""The same, of a model's episode."""
 
 
 class CollectSettings(BaseModel):
@@ -67,6 +64,10 @@ class CollectSettings(BaseModel):
         workers: How many processes.
         concurrency: With a policy, episodes that are played at a time in each process; a local model answers them
             in one batch.
+        cluster: Ray cluster where the workers are: its address, or ``local``; None is this machine, without Ray.
+        time_limit: Seconds that an episode may take before its process is killed and it is tried again; None is
+            `LONGEST`, and for a model `LONGEST_OF_A_MODEL`.
+        memory_limit: Bytes that a worker may hold, engines included, before it is replaced between two episodes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,6 +93,14 @@ class CollectSettings(BaseModel):
     counterfactuals: int = Field(0, ge=0)
     workers: int = Field(1, ge=1)
     concurrency: int = Field(8, ge=1)
+    cluster: str | None = None
+    time_limit: float | None = Field(None, gt=0)
+    memory_limit: ByteSize | None = Field(None, gt=0)
+
+    @property
+    def longest(self) -> float:
+        """Seconds that an episode may take."""
+        return self.time_limit or (LONGEST_OF_A_MODEL if self.policy else LONGEST)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that all episodes of a collection have in common."""
@@ -112,24 +121,6 @@ class CollectSettings(BaseModel):
             "counterfactuals",
         }
         return self.model_dump(mode="json", include=fields)
-
-
-class Progress(NamedTuple):
-    """How far a collection is.
-
-    Attributes:
-        done: Episodes recorded, those of earlier runs included.
-        total: Episodes wanted.
-        steps: Steps recorded in this run.
-        success: Episodes recorded that solved their task.
-        report: What has just become of an episode; None at the start.
-    """
-
-    done: int
-    total: int
-    steps: int
-    success: int
-    report: Report[Episode] | None = None
 
 
 def plan(settings: CollectSettings) -> list[Episode]:
@@ -172,102 +163,6 @@ def _wanted(settings: CollectSettings, task_type: str) -> bool:
     return settings.task_type in (None, task_type) and settings.without_task_type != task_type
 
 
-class Collection:
-    """The folder of a collection.
-
-    Args:
-        settings: What is to be collected.
-        command: The command line, for the manifest.
-
-    Raises:
-        CollectError: The folder holds a collection with other settings, or something else.
-    """
-
-    def __init__(self, settings: CollectSettings, command: str = "") -> None:
-        self.settings = settings
-        self.folder = settings.out
-        self.command = command
-        self.failed: list[dict[str, Any]] = []
-        self.crashes = 0
-        self.started = time.time()
-        self._check()
-        self.recorded: dict[tuple[str, str, int], Record] = {}
-        self.read()
-
-    def _check(self) -> None:
-        file = self.folder / MANIFEST
-        if not file.exists():
-            if self.folder.is_dir() and any(self.folder.glob("*.jsonl")):
-                raise CollectError(
-                    f"{self.folder} holds trajectories and no {MANIFEST}; choose another folder with --out"
-                )
-            return
-        try:
-            earlier = json.loads(file.read_text(encoding="utf-8"))
-            settings = earlier["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CollectError(
-                f"{file} cannot be read ({error}); restore or delete it, or choose another folder"
-            ) from error
-        for key, value in self.settings.identity().items():
-            # A collection of an earlier version does not know every setting; it was made with the default.
-            earlier_value = settings.get(key, CollectSettings.model_fields[key].default)
-            if earlier_value != value:
-                raise CollectError(
-                    f"{self.folder} holds a collection with {key} {earlier_value!r}, not {value!r}; "
-                    "go on with the same settings, or choose another folder with --out"
-                )
-
-    def read(self) -> None:
-        """Find out what is recorded; stopped workers finish what they are at, and report it no more."""
-        for file in sorted(self.folder.glob("*.jsonl")):
-            self.recorded |= {record.key: record for record in _records(file)}
-
-    def counts(self) -> dict[str, Any]:
-        """Return the numbers of episodes, transitions and outcomes, in all and by behaviour."""
-        records = list(self.recorded.values())
-        by: dict[str, Counter[str]] = {}
-        for record in records:
-            counter = by.setdefault(record.policy, Counter())
-            counter.update({"episodes": 1, "transitions": record.steps, record.outcome: 1})
-        return {
-            "episodes": len(records),
-            "transitions": sum(r.steps for r in records),
-            "success": sum(r.outcome == "success" for r in records),
-            "games": len({r.game for r in records}),
-            "by_behaviour": {name: dict(counter) for name, counter in sorted(by.items())},
-        }
-
-    def write_manifest(self, episodes: Sequence[Episode]) -> dict[str, Any]:
-        """Write the manifest and return it."""
-        keys = [game_key(e.game, e.environment) for e in episodes]
-        left = [e for e in episodes if e.key not in self.recorded]
-        frozen = self.settings.behaviours == MIXTURE and self.settings.policy is None
-        teaches = not set(TEACHERS).isdisjoint(self.settings.behaviours)
-        manifest = {
-            "format": FORMAT,
-            "command": self.command,
-            "complete": not left,
-            "settings": self.settings.model_dump(mode="json"),
-            "episodes": len(episodes),
-            "games": {"number": len(set(keys)), "digest": digest_of(sorted(set(keys)))[:16]},
-            "mixture": {**mixture(), "digest": mixture_digest()} if frozen else None,
-            "teacher": {**distribution(), "digest": distribution_digest()} if teaches else None,
-            "counts": self.counts(),
-            "failed": self.failed,
-            "crashes": self.crashes,
-            "seconds": round(time.time() - self.started, 1),
-            "versions": {"python": platform.python_version(), "dyna-graph": version("dyna-graph")},
-        }
-        write_whole(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        return manifest
-
-    def finished(self, worker: int, episode: Episode) -> Record | None:
-        """Return the record of an episode that a worker may have written before it died."""
-        file = self.folder / f"worker-{worker}.jsonl"
-        return next((r for r in _records(file) if r.key == episode.key), None) if file.exists() else None
-
-
 def collect(
     settings: CollectSettings, *, command: str = "", on_progress: Callable[[Progress], None] = lambda _: None
 ) -> dict[str, Any]:
@@ -283,80 +178,147 @@ def collect(
 
     Raises:
         GameFileError: The official games are not there. One corrupt file is reported in the manifest instead.
-        CollectError: Nothing can be recorded any more, or the folder belongs to other settings.
+        CollectError: Nothing can be recorded any more, the folder belongs to other settings or somebody else is
+            collecting there, or the cluster cannot be used.
         KeyboardInterrupt: Ctrl-C; what was recorded is kept, and the same call goes on.
     """
     episodes = plan(settings)
-    collection = Collection(settings, command)
-    try:
-        collection.folder.mkdir(parents=True, exist_ok=True)
-        collection.write_manifest(episodes)
-    except OSError as error:
-        raise CollectError(f"cannot write to {collection.folder}: {error.strerror or error}") from error
-    wanted = {e.key for e in episodes}
-    done = sum(key in wanted for key in collection.recorded)
-    success = sum(r.outcome == "success" for k, r in collection.recorded.items() if k in wanted)
-    steps = in_a_row = 0
-    on_progress(Progress(done, len(episodes), steps, success))
-    reports = run_tasks(
-        _shared_out(episodes, collection, settings.workers),
-        Recorder,
-        (settings.model_dump(mode="json"),),
-        width=settings.concurrency if settings.policy else 1,
-        finished=collection.finished,
-    )
-    try:
+    collection = Collection(settings.out)
+    defaults = {name: field.default for name, field in CollectSettings.model_fields.items()}
+    collection.check(settings.identity(), defaults)
+    with collection.writing():
+        return _Run(settings, collection, episodes, command, on_progress).run()
+
+
+class _Run:
+    """One run of a collection."""
+
+    def __init__(
+        self,
+        settings: CollectSettings,
+        collection: Collection,
+        episodes: list[Episode],
+        command: str,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.settings, self.collection, self.episodes = settings, collection, episodes
+        self.command, self.on_progress = command, on_progress
+        self.started = time.time()
+        self.failed: list[dict[str, Any]] = []
+        wanted = [collection.recorded[e.key] for e in episodes if e.key in collection.recorded]
+        self.meter = Meter(len(episodes), len(wanted), sum(r.outcome == "success" for r in wanted))
+        self.file = ProgressFile(settings.out)
+
+    def run(self) -> dict[str, Any]:
+        """Play what is left, and return the manifest."""
+        try:
+            self.write_manifest()
+        except OSError as error:
+            raise CollectError(f"cannot write to {self.settings.out}: {error.strerror or error}") from error
+        self.tell(None)
+        try:
+            self.play()
+        except BaseException as error:
+            with suppress(
+                OSError
+            ):  # what stopped the collection is worth more than a manifest that is up to date
+                self.write_manifest()
+            self.file.write(self.meter.progress(), "stopped")
+            if isinstance(error, WorkersFailed | ExperienceError):
+                there = sum(e.key in self.collection.recorded for e in self.episodes)
+                raise CollectError(
+                    f"{error}\n{there} of {len(self.episodes)} episodes are recorded"
+                ) from error
+            raise
+        try:
+            self.collection.put_in_order(self.episodes)
+            manifest = self.write_manifest()
+        except OSError as error:
+            raise CollectError(
+                f"all episodes are recorded, but {self.settings.out} cannot be put in order, nor {MANIFEST} written: "
+                f"{error.strerror or error}; the same command does it once that is mended"
+            ) from error
+        self.file.write(self.meter.progress(), "done")
+        return manifest
+
+    def play(self) -> None:
+        """Play what is left, and record it."""
+        settings = self.settings
+        left = [e for e in self.episodes if e.key not in self.collection.recorded]
+        if not left:
+            return
+        work = Work(
+            Recorder, (settings.model_dump(mode="json"),), settings.concurrency if settings.policy else 1
+        )
+        groups = [list(group) for _, group in groupby(left, key=lambda episode: episode.game)]
+        with Pool(
+            groups,
+            work,
+            _host(settings),
+            workers=settings.workers,
+            time_limit=settings.longest,
+            memory_limit=settings.memory_limit,
+        ) as pool:
+            try:
+                self.take(pool)
+            except (KeyboardInterrupt, WorkersFailed):
+                self.take(pool.finish())  # what is being played is kept
+                raise
+
+    def take(self, reports: Iterable[Report[Episode]]) -> None:
+        """Record what comes in."""
+        in_a_row = 0
         for report in reports:
             if report.kind == "done":
-                record = report.result
-                collection.recorded[record.key] = record
-                done, steps, in_a_row = done + 1, steps + record.steps, 0
-                success += record.outcome == "success"
-            elif report.kind == "crashed":
-                collection.crashes += 1
-            else:
+                self.collection.record(report.result)
+                in_a_row = 0
+            elif report.kind == "failed":
                 in_a_row += 1
-                collection.failed.append({**report.task._asdict(), "reason": report.reason})
-            on_progress(Progress(done, len(episodes), steps, success, report))
+                self.failed.append({**report.task._asdict(), "reason": report.reason})
+            self.tell(report)
             if in_a_row >= FAILURES:
-                raise CollectError(f"{FAILURES} episodes in a row failed, the last because: {report.reason}")
-    except BaseException as error:
-        reports.close()
-        with suppress(
-            OSError
-        ):  # what stopped the collection is worth more than a manifest that is up to date
-            collection.read()
-            collection.write_manifest(episodes)
-        if isinstance(error, WorkersFailed):
-            recorded = sum(e.key in collection.recorded for e in episodes)
-            raise CollectError(f"{error}\n{recorded} of {len(episodes)} episodes are recorded") from error
-        raise
+                raise WorkersFailed(f"{FAILURES} episodes in a row failed, the last because: {report.reason}")
+
+    def tell(self, report: Report[Episode] | None) -> None:
+        """Say how far it is."""
+        if report is not None:
+            self.meter.count(report)
+        progress = self.meter.progress(report)
+        self.file.write_now_and_then(progress)
+        self.on_progress(progress)
+
+    def write_manifest(self) -> dict[str, Any]:
+        """Write the manifest and return it."""
+        settings = self.settings
+        frozen = settings.behaviours == MIXTURE and settings.policy is None
+        teaches = not set(TEACHERS).isdisjoint(settings.behaviours)
+        about = {
+            "command": self.command,
+            "settings": settings.model_dump(mode="json"),
+            "mixture": {**mixture(), "digest": mixture_digest()} if frozen else None,
+            "teacher": {**distribution(), "digest": distribution_digest()} if teaches else None,
+            "failed": self.failed,
+            "crashes": self.meter.crashes,
+            "recycled": self.meter.recycled,
+            "seconds": round(time.time() - self.started, 1),
+        }
+        return self.collection.write_manifest(self.episodes, about)
+
+
+def _host(settings: CollectSettings) -> Host:
+    """Return where the workers run.
+
+    Raises:
+        CollectError: The cluster cannot be used.
+    """
+    if settings.cluster is None:
+        return Processes()
+    from dyna_training.cluster import Cluster, ClusterError
+
     try:
-        return collection.write_manifest(episodes)
-    except OSError as error:
-        raise CollectError(
-            f"all episodes are recorded, but {MANIFEST} cannot be written to {collection.folder}: "
-            f"{error.strerror or error}; the same command writes it once that is mended"
-        ) from error
-
-
-def _shared_out(episodes: Sequence[Episode], collection: Collection, workers: int) -> list[list[Episode]]:
-    """Return what each worker has left to play: whole games, the same ones however often it was stopped."""
-    numbers = {game: i for i, game in enumerate(dict.fromkeys(e.game for e in episodes))}
-    own: list[list[Episode]] = [[] for _ in range(workers)]
-    for episode in episodes:
-        if episode.key not in collection.recorded:
-            own[numbers[episode.game] % workers].append(episode)
-    return own
-
-
-def _records(file: Path) -> Iterator[Record]:
-    """Yield what is known of each whole trajectory in a file, without building it."""
-    for line in read_lines(file):
-        if line.whole:
-            record = record_of(line.raw)
-            if record is not None:
-                yield record
+        return Cluster(settings.cluster, settings.workers)
+    except ClusterError as error:
+        raise CollectError(str(error)) from error
 
 
 def behaviour_names() -> list[str]:

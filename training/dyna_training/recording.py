@@ -1,14 +1,15 @@
-"""What a collecting process does: play an episode, by a behaviour or a model, and append it to its file."""
+"""What a collecting worker does: play an episode, by a behaviour or a model, and write it as a line."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dyna_nodes.experience import ExperienceError, TrajectoryWriter
+from dyna_nodes.experience import trajectory_line
 from dyna_nodes.nouns import Trajectory, Transition
 from dyna_training.behaviours import BEHAVIOURS
 from dyna_training.environments.base import ForkableEnv, GameFileError
@@ -90,40 +91,42 @@ def _played(origin: str) -> str:
     return game_key(game, environment)
 
 
+class Played(NamedTuple):
+    """An episode that was played: what a collection knows of it, and its line in a file of trajectories."""
+
+    record: Record
+    line: bytes
+
+
 class Recorder:
-    """Plays episodes, several at a time if it is called so, and appends them to a file of its own.
+    """Plays episodes, several at a time if it is called so.
 
     Args:
-        number: Number of the process.
+        number: Number of the worker.
         settings: `dyna_training.collect.CollectSettings`, as JSON.
-
-    Raises:
-        WorkersFailed: The file cannot be written, or the model cannot be made.
     """
 
     def __init__(self, number: int, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        self.folder = Path(settings["out"])
         self.player: ModelPlayer | None = None
         self._lock = threading.Lock()
-        try:
-            self.writer = TrajectoryWriter(self.folder / f"worker-{number}.jsonl")
-        except ExperienceError as error:
-            raise WorkersFailed(str(error)) from error
+        self._games = tempfile.TemporaryDirectory(prefix="dyna-games-", ignore_cleanup_errors=True)
 
-    def __call__(self, episode: Episode) -> Record:
-        """Play and record one episode."""
+    def __call__(self, episode: Episode) -> Played:
+        """Play one episode.
+
+        Raises:
+            TaskError: Its game is missing or corrupt.
+            WorkersFailed: The model cannot be made.
+        """
         try:
             trajectory = self._play(episode)
         except GameFileError as error:
             raise TaskError(str(error)) from error
-        try:
-            with self._lock:
-                self.writer.append(trajectory)
-        except ExperienceError as error:
-            raise WorkersFailed(str(error)) from error
         key = _played(trajectory.provenance.environment)
-        return Record(key, episode.player, episode.seed, trajectory.outcome, len(trajectory.transitions))
+        steps = len(trajectory.transitions)
+        record = Record(key, episode.player, episode.seed, trajectory.outcome, steps)
+        return Played(record, trajectory_line(trajectory))
 
     def _play(self, episode: Episode) -> Trajectory:
         split, max_steps = self.settings["split"], self.settings["max_steps"]
@@ -141,7 +144,7 @@ class Recorder:
         with self._lock:
             if self.player is None:
                 self.player = ModelPlayer.from_settings(self.settings)
-        game = catalogue(episode.environment).option(episode.game, self.folder)
+        game = catalogue(episode.environment).option(episode.game, Path(self._games.name))
         return self.player.play(game, seed=episode.seed, split=split)
 
 

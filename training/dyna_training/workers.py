@@ -1,32 +1,34 @@
-"""Spawned worker processes for long lists of small tasks: crashes are survived, Ctrl-C loses nothing.
+"""Worker processes for long lists of small tasks: what dies, hangs or leaks is replaced, and nothing is done twice.
 
-What a worker writes depends on its tasks alone, as long as it does one at a time; several at a time (`width`)
-are for tasks that wait, such as those of a model that answers many in one batch. A worker that dies is started
-again; the tasks it died in are tried once more, one at a time, and then reported. Processes are spawned, never
-forked: a fork of a process with threads (a model's, a progress bar's) deadlocks sooner or later.
+Workers only compute. A result comes back to the pool, and whoever iterates over the pool keeps it; so a worker may die
+at any moment, on this machine or another, and what is lost is the task it was at, which is given out again. A worker
+never has more tasks than it does at a time: when results are taken in slowly, the workers wait.
+
+Where workers run is a `Host`: processes of this machine (`dyna_training.processes`), or actors of a Ray cluster
+(`dyna_training.cluster`).
 """
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 
-GRACE = 10.0
-"""Seconds that workers get to finish the running tasks when the work is stopped."""
+TRIES: Final = 3
+"""Workers that may die in a task before it is reported as failed."""
+DEATHS: Final = 10
+"""So many deaths in a row, without a task that was answered, end everything."""
+START: Final = 300.0
+"""Seconds in which a first worker must be ready."""
+GRACE: Final = 10.0
+"""Seconds that workers get to finish the running tasks when the work is stopped, and to leave."""
+TOO_LARGE: Final = 3
+"""So many workers in a row that are over the memory limit after a single task end everything."""
 
 
 class TaskError(Exception):
@@ -34,7 +36,73 @@ class TaskError(Exception):
 
 
 class WorkersFailed(RuntimeError):
-    """Nothing more can be done at all, for example because the disk is full."""
+    """Nothing more can be done at all; the message says why."""
+
+
+class Work(NamedTuple):
+    """What the workers do.
+
+    Attributes:
+        prepare: A function of a module, called in each worker with its number and ``arguments``; it returns the
+            handler, which is called with each task. A handler that raises `WorkersFailed` ends everything, any
+            other exception fails the task alone.
+        arguments: Further arguments of ``prepare``; they are pickled.
+        width: How many tasks a worker does at a time, in threads; the handler must bear it.
+    """
+
+    prepare: Callable[..., Callable[[Any], Any]]
+    arguments: tuple[Any, ...] = ()
+    width: int = 1
+
+
+class Message(NamedTuple):
+    """What a host hears from a worker.
+
+    Attributes:
+        worker: Number of the worker.
+        kind: ``ready``; ``done`` or ``failed``, of a task; ``fatal``: nothing can be done; ``died``.
+        task: Number of the task.
+        value: The result, or in words what went wrong.
+        memory: Bytes that the worker and its engines hold.
+    """
+
+    worker: int
+    kind: Literal["ready", "done", "failed", "fatal", "died"]
+    task: int | None = None
+    value: Any = None
+    memory: int = 0
+
+
+class Host(Protocol):
+    """Where workers run."""
+
+    def start(self, worker: int, work: Work) -> None:
+        """Start a worker; it is ``ready`` some time later."""
+        ...
+
+    def send(self, worker: int, number: int, task: Any) -> None:
+        """Give a ready worker a task."""
+        ...
+
+    def receive(self, timeout: float | None) -> list[Message]:
+        """Wait for messages; none when the time is over."""
+        ...
+
+    def retire(self, worker: int) -> None:
+        """Let a worker that has nothing to do leave, without waiting for it."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End a worker and its engines at once; nothing is heard of it any more."""
+        ...
+
+    def close(self, grace: float) -> None:
+        """Let all workers leave, and end those that have not after ``grace`` seconds."""
+        ...
+
+    def why_not_ready(self) -> str:
+        """Return what may keep workers from starting; empty where nothing is known."""
+        ...
 
 
 class Report(NamedTuple, Generic[T]):
@@ -42,235 +110,243 @@ class Report(NamedTuple, Generic[T]):
 
     Attributes:
         task: The task.
-        kind: ``done``; ``failed``, for good; or ``crashed``: its worker died, and it is tried once more.
+        kind: ``done``; ``failed``, for good; ``crashed``: its worker died or hung, and it is tried again; or
+            ``recycled``: after it, its worker held too much memory and was replaced.
         result: What the handler returned, where it is done.
         reason: Why it is not.
     """
 
     task: T
-    kind: Literal["done", "failed", "crashed"]
+    kind: Literal["done", "failed", "crashed", "recycled"]
     result: Any = None
     reason: str = ""
 
 
 class _Job(Generic[T]):
-    """A task, and how many processes died while they were at it."""
+    """A task, how many workers died while they were at it, and when this one must have done it."""
 
     def __init__(self, task: T) -> None:
         self.task = task
         self.deaths = 0
+        self.deadline = 0.0
 
 
-class _Worker(Generic[T]):
-    """One process with the tasks that are left for it."""
+class _Seat(Generic[T]):
+    """A worker's place: the process in it may be replaced."""
 
-    def __init__(
-        self, number: int, tasks: Sequence[T], width: int, prepare: Callable[..., Any], arguments: Any
-    ) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.waiting = deque(_Job(task) for task in tasks)
+        self.waiting: deque[_Job[T]] = deque()
         self.running: dict[int, _Job[T]] = {}
-        self._width = width
-        self._numbers = itertools.count()
-        self._prepare = prepare
-        self._arguments = arguments
-        self.start()
+        self.vacate()
 
-    @property
-    def busy(self) -> bool:
-        """Whether any task is left."""
-        return bool(self.waiting or self.running)
-
-    def start(self) -> None:
-        """Start the process and give it the first tasks."""
+    def vacate(self) -> None:
+        """Forget the process."""
         self.ready = False
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(
-            target=serve,
-            args=(theirs, self._prepare, self.number, self._arguments, self._width),
-            daemon=True,
-        )
-        with _ignoring_interrupts():  # inherited: Ctrl-C goes to the whole group, and the parent decides
-            self.process.start()
-        theirs.close()
-        self.give()
-
-    def give(self) -> None:
-        """Send as many tasks as the process does at a time; one that a process died in has it to itself."""
-        while self.waiting and len(self.running) < self._width:
-            if self.running and any(job.deaths for job in (self.waiting[0], *self.running.values())):
-                return
-            job, number = self.waiting.popleft(), next(self._numbers)
-            self.running[number] = job
-            # Its death is found out when it is read from.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                self.connection.send((number, job.task))
-
-    def stop(self, deadline: float) -> None:
-        """Let the process finish what it is at until ``deadline``, then end it."""
-        with suppress(BrokenPipeError, ConnectionResetError, OSError):
-            self.connection.send(None)
-        self.process.join(max(0.0, deadline - time.monotonic()))
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join(GRACE)
-        self.connection.close()
+        self.answered = 0
+        self.leaving = False
 
 
-def run_tasks(
-    tasks: Sequence[Sequence[T]],
-    prepare: Callable[..., Callable[[T], Any]],
-    arguments: tuple[Any, ...],
-    *,
-    width: int = 1,
-    finished: Callable[[int, T], Any] | None = None,
-) -> Generator[Report[T], None, None]:
-    """Run tasks in spawned processes.
+class Pool(Generic[T]):
+    """Runs tasks and yields what became of them, as reports come in; used as a context.
 
     Args:
-        tasks: The tasks of each process; they are pickled. A process without tasks is not started.
-        prepare: A function of a module, called in each process with its number and ``arguments``; it returns
-            the handler, which is called with each task. A handler that raises `WorkersFailed` ends
-            everything, any other exception fails the task alone.
-        arguments: Further arguments of ``prepare``; they are pickled.
-        width: How many tasks a process does at a time, in threads; the handler must bear it.
-        finished: Says, after a worker died in a task, whether it had finished it; returns the result, or
-            None.
-
-    Yields:
-        Reports as they come in. When the caller stops iterating, the workers have `GRACE` seconds to
-        finish their tasks, and end; reports of those tasks are lost, what the handlers wrote is not.
+        groups: The tasks, in groups that go best to the same worker; when there are no groups left, a worker
+            takes tasks from the one that has most.
+        work: What is done with a task.
+        host: Where.
+        workers: How many.
+        time_limit: Seconds a task may take; a worker that takes longer is killed.
+        memory_limit: Bytes a worker may hold; one that holds more is replaced when its tasks are done.
 
     Raises:
-        WorkersFailed: A handler said so, or ``prepare`` failed; the message is its own.
+        WorkersFailed: While iterating: a handler said so, ``prepare`` failed, workers died one after the other,
+            or none can be started.
     """
-    started = [_Worker(n, own, width, prepare, arguments) for n, own in enumerate(tasks) if own]
-    pool = {worker.connection: worker for worker in started}
-    try:
-        while pool:
-            for connection in wait(list(pool)):
-                assert isinstance(connection, Connection)
-                worker = pool[connection]
-                yield from _receive(worker, finished)  # in the pool until then, to be stopped with the others
-                del pool[connection]
-                if worker.busy:
-                    pool[worker.connection] = worker
-                else:
-                    worker.stop(time.monotonic() + GRACE)
-    finally:
-        deadline = time.monotonic() + GRACE
-        for worker in pool.values():
-            worker.stop(deadline)
 
+    def __init__(
+        self,
+        groups: Sequence[Sequence[T]],
+        work: Work,
+        host: Host,
+        *,
+        workers: int = 1,
+        time_limit: float | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        self._groups = deque(deque(map(_Job, group)) for group in groups if group)
+        self._work, self._host = work, host
+        self._limit, self._memory_limit = time_limit, memory_limit
+        number = min(workers, sum(map(len, self._groups)))
+        self._seats: list[_Seat[T]] = [_Seat(n) for n in range(number)]
+        self._messages: deque[Message] = deque()
+        self._numbers = itertools.count()
+        self._deaths = self._large = 0
+        self._waiting_since = 0.0
+        self._finishing = False
 
-def _receive(worker: _Worker[T], finished: Callable[[int, T], Any] | None) -> Iterator[Report[T]]:
-    """Take in one message of a worker, or its death."""
-    try:
-        kind, number, value = worker.connection.recv()
-    except (EOFError, OSError):  # OSError: in the middle of a message
-        yield from _bury(worker, finished)
-        return
-    if kind == "fatal":
-        raise WorkersFailed(value)
-    if kind == "ready":
-        worker.ready = True
-        return
-    task = worker.running.pop(number).task
-    worker.give()
-    yield Report(task, "done", value) if kind == "done" else Report(task, "failed", reason=value)
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Whatever interrupts this ends the program, and workers leave by themselves when nobody is there any more.
+        self._host.close(GRACE)
 
-def _bury(worker: _Worker[T], finished: Callable[[int, T], Any] | None) -> Iterator[Report[T]]:
-    """Find out what became of the tasks that a worker died in, and start the worker again."""
-    worker.connection.close()
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    reason = f"its process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
-    if not worker.ready:
-        raise WorkersFailed(f"a worker died before it was ready: {reason}")
-    reports: list[Report[T]] = []
-    again: list[_Job[T]] = []
-    for job in worker.running.values():
-        result = finished(worker.number, job.task) if finished is not None else None
-        if result is not None:
-            reports.append(Report(job.task, "done", result))
-        elif job.deaths:
-            reports.append(Report(job.task, "failed", reason=f"{reason}, twice"))
-        else:
+    def __iter__(self) -> Iterator[Report[T]]:
+        for seat in self._seats:
+            self._start(seat)
+        while self._left() or any(seat.running for seat in self._seats):
+            yield from self._turn()
+
+    def finish(self, grace: float | None = None) -> Iterator[Report[T]]:
+        """Yield what becomes of the running tasks, for some seconds; no other one is begun."""
+        end = time.monotonic() + (GRACE if grace is None else grace)
+        self._finishing = True
+        while any(seat.running for seat in self._seats) and time.monotonic() < end:
+            yield from self._turn(end)
+
+    def _turn(self, end: float = float("inf")) -> Iterator[Report[T]]:
+        if not self._messages:
+            until = min(self._next_deadline(), end)
+            pause = None if until == float("inf") else max(0.0, until - time.monotonic())
+            self._messages.extend(self._host.receive(pause))
+        while self._messages:  # kept, so that whoever stops in the middle can still `finish`
+            yield from self._take(self._messages.popleft())
+        yield from self._overdue()
+
+    def _next_deadline(self) -> float:
+        running = (job.deadline for seat in self._seats for job in seat.running.values())
+        ready = any(seat.ready for seat in self._seats)
+        return min(running, default=float("inf") if ready else self._waiting_since + START)
+
+    def _take(self, message: Message) -> Iterator[Report[T]]:
+        seat = self._seats[message.worker]
+        if message.kind == "fatal":
+            raise WorkersFailed(message.value)
+        if message.kind == "died":
+            yield from self._bury(seat, message.value)
+        elif message.kind == "ready":
+            seat.ready = True
+            self._give(seat)
+        elif message.task in seat.running:
+            task = seat.running.pop(message.task).task
+            self._deaths = 0
+            seat.answered += 1
+            if self._memory_limit is not None and message.memory > self._memory_limit:
+                seat.leaving = True
+            self._give(seat)  # first, so that the worker does not wait for whoever takes in the report
+            if message.kind == "done":
+                yield Report(task, "done", message.value)
+            else:
+                yield Report(task, "failed", reason=message.value)
+            if seat.leaving and not seat.running:
+                yield self._recycle(seat, task, message.memory)
+
+    def _give(self, seat: _Seat[T]) -> None:
+        """Give a worker as many tasks as it does at a time; one that workers died in has its own to itself."""
+        while (
+            seat.ready and not seat.leaving and not self._finishing and len(seat.running) < self._work.width
+        ):
+            if not seat.waiting and not self._fetch(seat):
+                return
+            if seat.running and any(job.deaths for job in (seat.waiting[0], *seat.running.values())):
+                return
+            job, number = seat.waiting.popleft(), next(self._numbers)
+            job.deadline = time.monotonic() + (self._limit or float("inf"))
+            seat.running[number] = job
+            self._host.send(seat.number, number, job.task)
+
+    def _fetch(self, seat: _Seat[T]) -> bool:
+        """Find tasks for a worker that has none."""
+        if self._groups:
+            seat.waiting = self._groups.popleft()
+            return True
+        richest = max(self._seats, key=lambda other: len(other.waiting))
+        if richest.waiting:
+            seat.waiting.append(richest.waiting.pop())
+        return bool(seat.waiting)
+
+    def _left(self) -> bool:
+        """Whether any task was not begun."""
+        return bool(self._groups) or any(seat.waiting for seat in self._seats)
+
+    def _start(self, seat: _Seat[T]) -> None:
+        if not any(other.ready for other in self._seats):
+            self._waiting_since = time.monotonic()
+        self._host.start(seat.number, self._work)
+
+    def _bury(self, seat: _Seat[T], reason: str) -> Iterator[Report[T]]:
+        """Give the tasks that a worker died in out again, and replace the worker."""
+        self._host.kill(seat.number)  # what it leaves behind: engines in processes of their own
+        jobs = list(seat.running.values())
+        seat.running.clear()
+        seat.vacate()
+        reports: list[Report[T]] = []
+        for job in jobs:
             job.deaths += 1
-            again.append(job)
-            reports.append(Report(job.task, "crashed", reason=reason))
-    worker.running.clear()
-    worker.waiting.extendleft(reversed(again))
-    if worker.waiting:
-        worker.start()
-    yield from reports
+            if job.deaths < TRIES:
+                seat.waiting.appendleft(job)
+                reports.append(Report(job.task, "crashed", reason=reason))
+            else:
+                reports.append(Report(job.task, "failed", reason=f"{reason}, {TRIES} times"))
+        if seat.waiting:  # anybody may take them; nobody knows when there will be another worker here
+            self._groups.appendleft(seat.waiting)
+            seat.waiting = deque()
+        self._deaths += 1
+        yield from reports
+        if self._deaths >= DEATHS:
+            raise WorkersFailed(
+                f"{DEATHS} workers in a row died before they had done anything; the last one: {reason}"
+            )
+        if not self._finishing:
+            for other in self._seats:
+                self._give(other)
+            if self._left():
+                self._start(seat)
+
+    def _recycle(self, seat: _Seat[T], task: T, memory: int) -> Report[T]:
+        """Replace a worker that holds too much memory, while it has nothing to do."""
+        assert self._memory_limit is not None
+        self._large = self._large + 1 if seat.answered == 1 else 0
+        held, limit = f"{memory / 1e6:,.0f} MB", f"{self._memory_limit / 1e6:,.0f} MB"
+        if self._large >= TOO_LARGE:
+            raise WorkersFailed(
+                f"{TOO_LARGE} new workers in a row held more than the limit of {limit} after a single task, the last "
+                f"{held}; raise the memory limit"
+            )
+        self._host.retire(seat.number)
+        after = f"after {seat.answered} tasks"
+        seat.vacate()
+        if self._left() and not self._finishing:
+            self._start(seat)
+        return Report(task, "recycled", reason=f"its worker held {held} {after} and was replaced")
+
+    def _overdue(self) -> Iterator[Report[T]]:
+        """Bury workers whose time is over."""
+        now = time.monotonic()
+        for seat in self._seats:
+            if any(job.deadline <= now for job in seat.running.values()):
+                yield from self._bury(
+                    seat, f"it took longer than {self._limit:g} seconds, so that its process was killed"
+                )
+        if not any(seat.ready for seat in self._seats) and now >= self._waiting_since + START:
+            raise WorkersFailed(f"no worker was ready within {START:g} seconds{self._host.why_not_ready()}")
 
 
-def serve(
-    connection: Connection,
-    prepare: Callable[..., Any],
-    number: int,
-    arguments: tuple[Any, ...],
-    width: int,
-) -> None:
-    """Handle tasks until None comes or the parent is gone, and then leave within `GRACE`; a worker's body."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def answer(handle: Callable[[Any], Any], task: Any) -> tuple[Literal["done", "failed", "fatal"], Any]:
+    """Do a task; return what a worker says about it."""
     try:
-        handle = prepare(number, *arguments)
+        return "done", handle(task)
+    except WorkersFailed as error:
+        return "fatal", str(error)
     except Exception as error:
-        connection.send(("fatal", None, _say(error)))
-        return
-    connection.send(("ready", None, None))
-    sending = threading.Lock()
-
-    def do(id: int, task: Any) -> None:
-        try:
-            try:
-                message = ("done", id, handle(task))
-            except WorkersFailed as error:
-                message = ("fatal", id, str(error))
-            except Exception as error:
-                message = ("failed", id, _say(error))
-            # A parent that is gone reads no more.
-            with sending, suppress(BrokenPipeError, ConnectionResetError):
-                connection.send(message)
-        except BaseException:
-            # In a thread this would be heard by nobody, and the parent wait for ever.
-            traceback.print_exc()
-            os._exit(1)
-
-    with ThreadPoolExecutor(width) as threads:
-        while True:
-            try:
-                asked = connection.recv()
-            except (EOFError, ConnectionResetError):
-                # The parent was killed. Episodes of a model take minutes; nobody waits for them any more.
-                threads.shutdown(wait=False, cancel_futures=True)
-                leave = threading.Timer(GRACE, os._exit, (1,))
-                leave.daemon = True
-                leave.start()
-                return
-            if asked is None:
-                return
-            threads.submit(do, *asked)
+        return "failed", said(error)
 
 
-def _say(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return an error in words."""
     if isinstance(error, TaskError | WorkersFailed):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Let processes that start now inherit that SIGINT is ignored."""
-    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -57,7 +57,11 @@ class TrajectoryWriter:
         Raises:
             ExperienceError: It could not be written; the file then ends with the trajectory before it.
         """
-        self._writer.write(trajectory_line(trajectory))
+        self.append_line(trajectory_line(trajectory))
+
+    def append_line(self, line: bytes) -> None:
+        """Append what `trajectory_line` made, for example in another process; see `append`."""
+        self._writer.write(line)
 
     def close(self) -> None:
         """Close the file."""

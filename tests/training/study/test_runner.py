@@ -134,7 +134,7 @@ def test_episodes_that_fail_for_good_are_tolerated_as_far_as_is_said(tmp_path: P
 
 def test_a_stage_that_cannot_go_on_begins_anew(tmp_path: Path) -> None:
     stages = in_order([collected("a/whole")._replace(resumes=False)])
-    half = tmp_path / "stages/a/whole/data/worker-0.jsonl"
+    half = tmp_path / "stages/a/whole/data/trajectories.jsonl"
     half.parent.mkdir(parents=True)
     half.write_text('{"half a line')
     paid = half.with_name(ANSWERS)
@@ -147,7 +147,7 @@ def test_a_stage_that_cannot_go_on_begins_anew(tmp_path: Path) -> None:
 
 def test_nothing_is_cleared_away_under_a_command_that_still_writes(tmp_path: Path) -> None:
     stages = in_order([collected("a/whole")._replace(resumes=False)])
-    half = tmp_path / "stages/a/whole/data/worker-0.jsonl"
+    half = tmp_path / "stages/a/whole/data/trajectories.jsonl"
     half.parent.mkdir(parents=True)
     half.write_text("")
     there: list[bool] = []

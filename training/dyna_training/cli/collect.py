@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,9 +16,12 @@ from dyna_training.cli.command_line import command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dyna_training.collect import CollectSettings, Progress
+    from dyna_training.collect import CollectSettings
+    from dyna_training.collect_progress import Progress
 
 app = typer.Typer()
+BETWEEN: Final = 30.0
+"""Seconds between two lines about the progress, where there is no terminal."""
 
 
 @app.command()
@@ -88,22 +92,46 @@ def collect(
     concurrency: Annotated[
         int, typer.Option(min=1, help="With --policy, episodes that are played at once in each process.")
     ] = 8,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Play on a Ray cluster: its address (host:port), or local, a cluster of this machine."
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Seconds an episode may take; then its process is killed and it is tried again. Default: 600, "
+            "with --policy 3600.",
+        ),
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory a worker may hold, engines included, for example 2GB; one that holds more is replaced "
+            "between two episodes."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Record episodes for training: experts, random play, or a model, in many processes.
 
-    Files of trajectories and a manifest go to the folder. The same command again goes on where
-    the last one was interrupted; more --games extend a collection.
+    Trajectories and a manifest go to the folder. The same command again goes on where the last
+    one was interrupted; more --games extend a collection. A worker that dies, hangs or leaks is
+    replaced, and its episode tried again; progress.json in the folder says how far it is.
 
       dyna collect --split train --games 400 --out data/train --workers 2
       dyna collect --split generated --games 200 --behaviours expert,noisy --out data/new
       dyna collect --split train --games 50 --policy local:smollm2+runs/policy/adapter --out data/own
       dyna collect --environment dyna/TextWorld-v0 --split train --games 200 --out data/textworld
+      dyna collect --split train --out data/train --workers 64 --cluster 10.0.0.1:6379
     """
     from dyna_graph.errors import DynaError
-    from dyna_training.collect import CollectError, Collection, CollectSettings
+    from dyna_training.collect import CollectSettings
     from dyna_training.collect import collect as run
+    from dyna_training.collection import CollectError, Collection
     from dyna_training.environments.base import GameFileError, PackageMissing
     from dyna_training.environments.catalogue import CATALOGUES, catalogue
 
@@ -135,6 +163,9 @@ def collect(
         counterfactuals=counterfactuals,
         workers=workers,
         concurrency=concurrency,
+        cluster=cluster,
+        time_limit=time_limit,
+        memory_limit=_bytes(memory_limit),
     )
     with _progress(settings, quiet) as on_progress:
         try:
@@ -144,7 +175,7 @@ def collect(
         except (CollectError, PackageMissing) as error:
             raise DynaError(str(error)) from error
         except KeyboardInterrupt:
-            recorded = len(Collection(settings).recorded)
+            recorded = len(Collection(out).recorded)
             raise _interrupted(f"{recorded} episodes are recorded in {out}") from None
     if json_:
         typer.echo(json.dumps(manifest, indent=1))
@@ -201,6 +232,20 @@ def _device(policy: str | None, device: str | None) -> str:
     return default_device()
 
 
+def _bytes(words: str | None) -> Any:
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    if words is None:
+        return None
+    try:
+        found = TypeAdapter(ByteSize).validate_python(words)
+    except ValidationError:
+        found = ByteSize(0)
+    if found <= 0:
+        raise _usage(f"--memory-limit: {words!r} is no size; write for example 800MB or 2GiB")
+    return found
+
+
 def _known(name: str, names: list[str], what: str, option: str) -> str:
     from dyna_graph.errors import suggestion
 
@@ -222,50 +267,37 @@ def _interrupted(message: str) -> typer.Exit:
 
 @contextmanager
 def _progress(settings: CollectSettings, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Show a bar with rate and time left; what goes wrong is said above it."""
+    """Show a bar with rate and time left, or a line now and then where there is no terminal; and what goes wrong."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True, highlight=False)
-    bar = Bar(
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        disable=quiet,
-        transient=True,
+        TextColumn("{task.fields[words]}"),
     )
-    task: Any = None
-    begun = 0
+    bar = Bar(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
+    task = bar.add_task(f"playing {settings.split}", total=None, words="")
+    said = time.monotonic()
 
     def show(progress: Progress) -> None:
-        nonlocal task, begun
-        if task is None:
-            begun = progress.done
-            task = bar.add_task(f"playing {settings.split}", total=progress.total, completed=begun, rate="")
-        seconds = bar.tasks[0].elapsed or 0.0
-        rate = ""
-        if seconds > 1 and progress.done > begun:
-            rate = f"{(progress.done - begun) / seconds:.1f} episodes/s, {progress.steps / seconds:.0f} steps/s, "
-            rate += f"{progress.success / progress.done:.0%} solved"
-        bar.update(task, completed=progress.done, rate=rate)
+        nonlocal said
+        bar.update(task, total=progress.total, completed=progress.done, words=progress.words())
+        if quiet:
+            return
         report = progress.report
-        if report is not None and report.kind != "done" and not quiet:
-            again = "; trying once more" if report.kind == "crashed" else "; skipped"
+        if report is not None and report.kind != "done":
+            then = {"crashed": "; trying again", "failed": "; skipped", "recycled": ""}[report.kind]
             bar.console.print(
-                f"{report.task.player} on {report.task.game}: {report.reason}{again}", markup=False
+                f"{report.task.player} on {report.task.game}: {report.reason}{then}", markup=False
             )
+        if not console.is_terminal and time.monotonic() >= said + BETWEEN:
+            said = time.monotonic()
+            console.print(f"{progress.done} of {progress.total} episodes, {progress.words()}", markup=False)
 
     with bar:
         yield show

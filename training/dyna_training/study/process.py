@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO, Final
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
+from dyna_training.held import held
 from dyna_training.study.progress import fraction
-from dyna_training.study.stages import StageFolder, StudyError
+from dyna_training.study.stages import StageFolder
 
 LOOK: Final = 5.0
 """Seconds between two looks at how far a running command is."""
@@ -132,25 +131,3 @@ def _left(first: float | None, done: float | None, seconds: float) -> float | No
     if done is None or done <= (first or 0.0):
         return None
     return seconds * (1 - done) / (done - (first or 0.0))
-
-
-@contextmanager
-def held(file: Path, *, wait: bool) -> Iterator[IO[str]]:
-    """Hold a file's lock; whoever inherits the file holds it, too.
-
-    Raises:
-        StudyError: Somebody else holds it, and ``wait`` is False.
-    """
-    with file.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            handle.seek(0)
-            raise StudyError(
-                f"another `dyna study` is at work in {file.parent} (process {handle.read().strip()})"
-            ) from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield handle

@@ -15,7 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from dyna_training.study.process import Halt, held, run_command
+from dyna_training.held import Held, held
+from dyna_training.study.process import Halt, run_command
 from dyna_training.study.progress import failures
 from dyna_training.study.stages import (
     OUT,
@@ -285,8 +286,11 @@ class Runner:
             StudyError: Another run is at it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        with held(self.out / LOCK, wait=False):
-            yield
+        try:
+            with held(self.out / LOCK, wait=False):
+                yield
+        except Held as error:
+            raise StudyError(f"another `dyna study` is at work in {self.out} (process {error.by})") from None
 
 
 @contextmanager
