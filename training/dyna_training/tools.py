@@ -26,6 +26,7 @@ from pydantic import BaseModel, Field
 
 from dyna_nodes.nouns import COMMAND_TOOL, new_id
 from dyna_training.acting import EPISODE, Acting
+from dyna_training.environments.adapted import AdaptedEnv
 from dyna_training.environments.base import ForkableEnv
 from dyna_training.sessions import Episode, Sessions, draw_seed
 
@@ -112,10 +113,12 @@ def environment_tools(
 def make_environment(environment: str, **options: Any) -> ForkableEnv:
     """Make an environment by its id: one that an installed package announces, or any that gymnasium knows.
 
+    One of gymnasium's that cannot be forked, and whose actions are text, is adapted (`AdaptedEnv`).
+
     Raises:
         PluginError: The package that announces it cannot be loaded.
         gymnasium.error.Error: There is no such environment.
-        TypeError: It cannot be forked.
+        TypeError: It cannot be forked, and its actions are no text.
     """
     import gymnasium
 
@@ -125,8 +128,13 @@ def make_environment(environment: str, **options: Any) -> ForkableEnv:
         made = load_plugin(ENVIRONMENTS, environment)(**options)
     else:
         made = gymnasium.make(environment, **options).unwrapped
+        if isinstance(made.action_space, gymnasium.spaces.Text) and not isinstance(made, ForkableEnv):
+            return AdaptedEnv(environment, **options)
     if not isinstance(made, ForkableEnv):
-        raise TypeError(f"{environment!r} is a {type(made).__name__}, not a ForkableEnv: it has no fork()")
+        raise TypeError(
+            f"{environment!r} is a {type(made).__name__}, not a ForkableEnv: it has no fork(). Give its actions names: "
+            f"environment_tools(lambda: AdaptedEnv({environment!r}, actions=(…)))"
+        )
     return made
 
 
