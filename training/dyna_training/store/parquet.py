@@ -30,6 +30,7 @@ BATCH: Final = 4 * 2**20
 
 
 _BATCH_ROWS: Final = 64
+_DAMAGE: Final = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 _RESTORE: Final = "restore it, make it once more of what it was made of, or leave it out"
 
 
@@ -132,20 +133,19 @@ def read_parquet(path: Path) -> Iterator[Record]:
         with file:
             rows = (row for batch in file.iter_batches(_BATCH_ROWS) for row in batch.to_pylist())
             yield from map(episode_of, rows) if about.rows == "trajectory" else steps_of(rows)
-    except (pa.ArrowException, OSError, ValidationError) as error:
+    except _DAMAGE as error:
         raise StoreError(f"{path} is damaged ({_first(error)}); {_RESTORE}") from error
 
 
 def _opened(path: Path) -> tuple[pq.ParquetFile, About]:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGE as error:
         raise StoreError(f"{path} cannot be read as Parquet ({_first(error)}); {_RESTORE}") from error
     try:
         about = json.loads((file.metadata.metadata or {})[KEY])
-        family, _, version = str(about["format"]).rpartition("/")
         found = About(about["rows"], about["records"], about["digest"])
-        newer = family == FORMAT.rpartition("/")[0] and int(version) > int(FORMAT.rpartition("/")[2])
+        same = (about["format"], about["nouns"]) == (FORMAT, TRAJECTORY_FORMAT)
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(
             f"{path} is Parquet, but holds no episodes that dyna-graph wrote; `dyna data import` reads other formats"
@@ -153,7 +153,7 @@ def _opened(path: Path) -> tuple[pq.ParquetFile, About]:
     unknown = None
     if found.rows in SCHEMAS:
         unknown = unknown_field(pa.struct(list(file.schema_arrow)), pa.struct(list(SCHEMAS[found.rows])), "")
-    if newer or found.rows not in SCHEMAS or about["nouns"] != TRAJECTORY_FORMAT or unknown:
+    if not same or found.rows not in SCHEMAS or unknown:
         what = (
             f"its column {unknown!r} is unknown here" if unknown else f"{about['format']}, {about['nouns']}"
         )
