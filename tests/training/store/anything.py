@@ -30,7 +30,7 @@ def anything(annotation: Any, rng: random.Random, hard: bool) -> Any:
     """Return a random value of an annotation, such as the fields of nouns have."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
-        inner = [a for a in arguments if a is not NoneType][0]
+        inner = next(a for a in arguments if a is not NoneType)
         return None if rng.random() < 0.3 else anything(inner, rng, hard)
     if origin is Literal:
         return rng.choice(arguments)
@@ -38,7 +38,9 @@ def anything(annotation: Any, rng: random.Random, hard: bool) -> Any:
         return tuple(anything(arguments[0], rng, hard) for _ in range(rng.randrange(3)))
     if origin is Mapping:
         names = rng.sample([t for t in TEXTS if "\x00" not in t], rng.randrange(4))
-        value = (lambda: rng.choice(JSON)) if arguments[1] is Any else (lambda: anything(arguments[1], rng, hard))
+        value = (
+            (lambda: rng.choice(JSON)) if arguments[1] is Any else (lambda: anything(arguments[1], rng, hard))
+        )
         return {name: value() for name in names}
     if isclass(annotation) and issubclass(annotation, Noun):
         return noun(annotation, rng, hard)

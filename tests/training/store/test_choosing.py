@@ -104,7 +104,10 @@ def test_when_nothing_is_left_the_reasons_are_said(mixed: Path, tmp_path: Path) 
     assert code == 1
     assert "no episode is left (behaviour is expert: 2, behaviour is noisy: 1)" in said
     assert not (tmp_path / "out").exists()
-    assert "there are success, failure" in dyna("data", "filter", mixed, "--outcome", "won", "--out", tmp_path / "o")[1]
+    assert (
+        "there are success, failure"
+        in dyna("data", "filter", mixed, "--outcome", "won", "--out", tmp_path / "o")[1]
+    )
 
 
 # Duplicates
@@ -134,7 +137,9 @@ def test_steps_in_the_same_context_are_labelled_and_episodes_of_nothing_else_go(
     assert code == 0
     assert "left out: 1 episodes: each of its steps stands in an episode before" in said
     assert "1 steps of kept episodes are labelled as repeated" in said
-    found = {t.id: [s.labels.get(REPEATED) for s in t.transitions] for t in read_trajectories([tmp_path / "out"])}
+    found = {
+        t.id: [s.labels.get(REPEATED) for s in t.transitions] for t in read_trajectories([tmp_path / "out"])
+    }
     assert found == {"one": [None, None], "branch": [1.0, None], "elsewhere": [None]}
 
 
@@ -146,7 +151,9 @@ def test_digests_see_every_difference_that_counts() -> None:
         one.model_copy(update={"hidden_state": "other"}),
         one.model_copy(update={"transitions": (first,)}),
         one.model_copy(update={"transitions": (first, last.model_copy(update={"reward": 0.5}))}),
-        one.model_copy(update={"transitions": (first.model_copy(update={"notes": {"difference": "x"}}), last)}),
+        one.model_copy(
+            update={"transitions": (first.model_copy(update={"notes": {"difference": "x"}}), last)}
+        ),
     ):
         assert content_digest(changed) != content_digest(one)
 
@@ -199,12 +206,12 @@ def test_a_task_type_stays_in_one_part(tmp_path: Path) -> None:
 def test_levels_that_look_the_same_and_equal_episodes_stay_together() -> None:
     """The same level under two names, and the same episode of two games, are in one part under every seed."""
     data = [episode(f"e{i}", "look", game=f"g/{i}", task=f"Level {i // 2}.") for i in range(20)]
-    twins = [
-        t.model_copy(update={"hidden_state": None, "task": "Same."}) for t in (data[0], data[7])
-    ]
+    twins = [t.model_copy(update={"hidden_state": None, "task": "Same."}) for t in (data[0], data[7])]
     for seed in range(10):
         parts = assign(data, "level", {"train": 0.5, "test": 0.5}, seed)
-        assert all(parts[f"dyna/ALFWorld-v0:g/{i}"] == parts[f"dyna/ALFWorld-v0:g/{i + 1}"] for i in range(0, 20, 2))
+        assert all(
+            parts[f"dyna/ALFWorld-v0:g/{i}"] == parts[f"dyna/ALFWorld-v0:g/{i + 1}"] for i in range(0, 20, 2)
+        )
         parts = assign([*data, *twins], "game", {"train": 0.5, "test": 0.5}, seed)
         assert parts["dyna/ALFWorld-v0:g/0"] == parts["dyna/ALFWorld-v0:g/7"]
 
@@ -225,7 +232,8 @@ def test_too_few_games_for_so_many_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0.8,0.1", "1,0", "0.5,0.5,x", "a=0.5,0.5", "a=0.5,a=0.5", "1.0", "a/b=0.5,c=0.5", "../a=0.5,c=0.5", ""]
+    "text",
+    ["0.8,0.1", "1,0", "0.5,0.5,x", "a=0.5,0.5", "a=0.5,a=0.5", "1.0", "a/b=0.5,c=0.5", "../a=0.5,c=0.5", ""],
 )
 def test_fractions_that_are_none(text: str) -> None:
     with pytest.raises(StoreError, match="--fractions"):
@@ -249,7 +257,9 @@ def test_a_split_that_would_leak_is_refused(tmp_path: Path, monkeypatch: pytest.
             return "train" if turn[game] % 2 else "test"
 
     monkeypatch.setattr("dyna_training.store.splitting.assign", lambda *_: Leaky())
-    with pytest.raises(StoreError, match=r"train and test would share dyna/ALFWorld-v0:\S+; nothing was written"):
+    with pytest.raises(
+        StoreError, match=r"train and test would share dyna/ALFWorld-v0:\S+; nothing was written"
+    ):
         split(Source([data]), tmp_path / "parts", "game", {"train": 0.5, "test": 0.5}, 0, "jsonl")
     assert not (tmp_path / "parts").exists()
 
@@ -262,7 +272,11 @@ def test_every_game_that_two_sets_share_is_named(tmp_path: Path) -> None:
     two = written(tmp_path / "2.jsonl", *(episode(f"b{i}", "open door", game=f"g/{i}") for i in range(3, 8)))
     code, said = dyna("data", "check", one, two)
     assert code == 1
-    assert said.splitlines() == [f"{one} and {two} share 2 games:", "  dyna/ALFWorld-v0:g/3", "  dyna/ALFWorld-v0:g/4"]
+    assert said.splitlines() == [
+        f"{one} and {two} share 2 games:",
+        "  dyna/ALFWorld-v0:g/3",
+        "  dyna/ALFWorld-v0:g/4",
+    ]
     code, said = dyna("data", "check", one, two, "--json")
     assert json.loads(said)[0]["games"] == ["dyna/ALFWorld-v0:g/3", "dyna/ALFWorld-v0:g/4"]
 

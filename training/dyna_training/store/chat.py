@@ -82,10 +82,8 @@ def messages_of(trajectory: Trajectory, settings: ChatSettings) -> list[Message]
 
 
 def _conversation(trajectory: Trajectory, settings: ChatSettings) -> Iterator[Row]:
-    messages = messages_of(trajectory, settings)
     if trajectory.transitions:
-        # A policy's conversation ends with what it wrote; nobody answers the last observation.
-        yield {"messages": messages[:-1] if settings.learner == "policy" else messages}
+        yield {"messages": messages_of(trajectory, settings)}
 
 
 def _completions(trajectory: Trajectory, settings: ChatSettings) -> Iterator[Row]:
