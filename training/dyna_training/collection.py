@@ -101,7 +101,7 @@ class Collection:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(self.folder / LOCK, wait=False))
-                for left in self.folder.glob(".*.partial"):  # of a process that was killed
+                for left in self.folder.glob(".*.json*.partial"):  # of a process that was killed
                     left.unlink()
                 self._writer = stack.enter_context(TrajectoryWriter(self.folder / TRAJECTORIES))
                 self.read()
