@@ -16,6 +16,9 @@ ENVIRONMENTS: dict[str, str] = {
     "dyna/Taxi-v0": "dyna_training.environments.taxi.env:TaxiEnv",
     "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
     "dyna/BFCL-v0": "dyna_training.environments.bfcl.env:BfclEnv",
+    "dyna/OSWorld-v0": "dyna_training.environments.connectors.osworld:OSWorldEnv",
+    "dyna/AndroidWorld-v0": "dyna_training.environments.connectors.androidworld:AndroidWorldEnv",
+    "dyna/StableToolBench-v0": "dyna_training.environments.connectors.stabletoolbench:StableToolBenchEnv",
 }
 """Gymnasium id to ``module:class`` of every environment in this package."""
 
