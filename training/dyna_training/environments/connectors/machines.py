@@ -160,8 +160,8 @@ class MachineEnv(ForkableEnv):
             action: Any text.
 
         Returns:
-            Observation, reward (the benchmark's score, with the last step), terminated (ended by the agent, or the task is
-            done when the steps run out), truncated (`max_steps` reached), and `info`.
+            Observation, reward (the benchmark's score, with the last step), terminated (ended by the agent, or the task
+            is done when the steps run out), truncated (`max_steps` reached), and `info`.
 
         Raises:
             RuntimeError: `reset` was never called.
