@@ -14,6 +14,7 @@ ENVIRONMENTS: dict[str, str] = {
     "dyna/Maze-v0": "dyna_training.environments.maze.env:MazeEnv",
     "dyna/Sokoban-v0": "dyna_training.environments.sokoban.env:SokobanEnv",
     "dyna/Taxi-v0": "dyna_training.environments.taxi.env:TaxiEnv",
+    "dyna/ScienceWorld-v0": "dyna_training.environments.scienceworld.env:ScienceWorldEnv",
     "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
     "dyna/BFCL-v0": "dyna_training.environments.bfcl.env:BfclEnv",
     "dyna/OSWorld-v0": "dyna_training.environments.connectors.osworld:OSWorldEnv",

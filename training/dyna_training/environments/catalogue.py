@@ -20,6 +20,7 @@ ALFWORLD: Final = "dyna/ALFWorld-v0"
 MAZE: Final = "dyna/Maze-v0"
 SOKOBAN: Final = "dyna/Sokoban-v0"
 TAXI: Final = "dyna/Taxi-v0"
+SCIENCEWORLD: Final = "dyna/ScienceWorld-v0"
 TEXTWORLD: Final = "dyna/TextWorld-v0"
 BFCL: Final = "dyna/BFCL-v0"
 
@@ -29,6 +30,7 @@ CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
         MAZE: "dyna_training.environments.maze.catalogue:Mazes",
         SOKOBAN: "dyna_training.environments.sokoban.catalogue:SokobanLevels",
         TAXI: "dyna_training.environments.taxi.catalogue:Rides",
+        SCIENCEWORLD: "dyna_training.environments.scienceworld.catalogue:ScienceWorldGames",
         TEXTWORLD: "dyna_training.environments.textworld.catalogue:TextWorldGames",
         BFCL: "dyna_training.environments.bfcl.catalogue:BfclTasks",
     }
