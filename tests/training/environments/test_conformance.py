@@ -5,8 +5,10 @@ from __future__ import annotations
 from dyna_training.environments.alfworld import AlfworldEnv
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.environments.base import ForkableEnv
+from dyna_training.environments.scienceworld import ScienceWorldEnv
 from dyna_training.environments.textworld import TextWorldEnv
 from tests.training.environments.conformance import Conformance
+from tests.training.environments.scienceworld_games import SHORT, needs_scienceworld
 from tests.training.environments.textworld_games import GAMES, needs_textworld
 
 HOUSEHOLDS = [generate(seed) for seed in range(6)]
@@ -18,6 +20,14 @@ def make_alfworld() -> ForkableEnv:
 
 def make_textworld() -> ForkableEnv:
     return TextWorldEnv(games=GAMES, max_steps=100)
+
+
+def make_scienceworld() -> ForkableEnv:
+    return ScienceWorldEnv(games=SHORT, max_steps=100)
+
+
+def keeps_a_science_task_possible(env: ForkableEnv, command: str) -> bool:
+    return command.split()[0] in {"look", "read", "go", "teleport", "open", "inventory", "task"}
 
 
 class TestAlfworld(Conformance):
@@ -43,3 +53,14 @@ class TestTextWorld(Conformance):
         "You have to",
         "You need to",
     )
+
+
+@needs_scienceworld
+class TestScienceWorld(Conformance):
+    make = staticmethod(make_scienceworld)
+    episodes = tuple({"game": game} for game in SHORT)
+    harmless = staticmethod(keeps_a_science_task_possible)
+    partial_credit = True
+    sampled = 10
+    steps = 200  # the simulator takes some milliseconds for each
+    refusals = ("No known action",)

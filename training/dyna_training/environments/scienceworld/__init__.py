@@ -1,4 +1,4 @@
-"""ScienceWorld as a text environment: the package's simulator, in a process of its own that can fork what it simulates."""
+"""ScienceWorld as a text environment: the package's simulator, in a process of its own that forks what it simulates."""
 
 from dyna_training.environments.scienceworld.env import ScienceWorldEnv
 from dyna_training.environments.scienceworld.expert import Decision, GoldExpert

@@ -16,7 +16,8 @@ from dyna_training.environments.scienceworld.splits import SPLITS, Split, games
 from dyna_training.environments.scienceworld.text import HELP
 
 _PROMPT: Final = (
-    "Do the science task with the tool `act`, one command at a time. Before each call, think in one sentence. "
+    "Do the science task with the tool `act`, one command at a time. "
+    "Before each call, think in one sentence. "
 )
 
 

@@ -34,16 +34,14 @@ class ScienceWorldEnv(ForkableEnv):
     `info` always has ``task``, ``task_type``, ``game_id``, ``score``, ``max_score``, ``won``, ``lost`` and, unless
     switched off, ``admissible_actions``, which are hundreds.
 
-    `fork` copies the simulation, in some milliseconds, when one of the two goes on; environments can be pickled, and are
-    replayed in the other process.
+    `fork` copies the simulation, in some milliseconds, when one of the two goes on; environments can be pickled, and
+    are replayed in the other process.
 
     Example:
         >>> env = gymnasium.make("dyna/ScienceWorld-v0", games=["boil/17"])  # doctest: +SKIP
         >>> observation, info = env.reset(seed=0)  # doctest: +SKIP
         >>> observation, reward, terminated, truncated, info = env.step("teleport to kitchen")  # doctest: +SKIP
     """
-
-    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it this way
 
     def __init__(
         self,
@@ -107,7 +105,7 @@ class ScienceWorldEnv(ForkableEnv):
             ValueError: There is no game to draw from, or an unknown option.
         """
         super().reset(seed=seed)
-        chosen = self.choose_game(list(self._games), options)
+        chosen: GameLike = self.choose_game(list(self._games), options)
         if chosen in self._games:  # a task was drawn
             chosen = self.choose_game(self._games[str(chosen)], None)
         play = Play(self._spec(chosen))

@@ -11,7 +11,7 @@ from dyna_training.environments.scienceworld.games import GameSpec
 from dyna_training.environments.scienceworld.play import Play, solution
 
 _WENT = re.compile(r"(?:go|teleport) to (?:the )?(.+)")
-_HERE = re.compile(r"\A.*? called the (.+?)\. ")
+_HERE = re.compile(r"\A.*? called the (.+?)\.")
 _BACK: Final = (0, 1, 2, 4, 8)
 """How many commands before the last one of the solution that was executed it is tried to take it up again."""
 _LOOK: Final = "look around"
@@ -38,6 +38,7 @@ class GoldExpert:
 
     def __init__(self, game: GameSpec) -> None:
         self._play = Play(game)
+        self._home = _place(self._play)
         self._path = list(solution(game))
         self._plan = list(self._path)
         self._behind: list[str] = []  # executed, and not yet in the expert's own play
@@ -92,13 +93,19 @@ class GoldExpert:
     def _plans(self) -> Iterator[list[str]]:
         """Yield what could be done: the rest of the path, from several places in it."""
         done = max(0, len(self._path) - len(self._plan))
-        here = _HERE.match(self._play.look())
+        here = _place(self._play)
         for start in dict.fromkeys([*(max(0, done - back) for back in _BACK), 0]):
             room = self._room(start)
-            lead = [f"teleport to {room}"] if room and (here is None or here[1] != room) else []
+            lead = [f"teleport to {room}"] if room != here else []
             yield [*lead, *self._path[start:]]
 
     def _room(self, index: int) -> str:
-        """Return where the path is before one of its commands; empty before it has moved."""
+        """Return where the path is before one of its commands."""
         went = [found[1] for command in self._path[:index] if (found := _WENT.fullmatch(command))]
-        return went[-1] if went else ""
+        return went[-1] if went else self._home
+
+
+def _place(play: Play) -> str:
+    """Return where the player is; empty where that is not said."""
+    found = _HERE.match(play.look())
+    return found[1] if found else ""

@@ -93,9 +93,7 @@ class GameSpec:
         if task not in VARIATIONS:
             raise GameNameError(f"unknown task {task!r}; {_there_are(task, TASKS)}")
         if variation not in range(VARIATIONS[task]):
-            raise GameNameError(
-                f"{task} has variations from 0 to {VARIATIONS[task] - 1}, and no {variation}"
-            )
+            raise GameNameError(f"{task} has variations from 0 to {VARIATIONS[task] - 1}, and no {variation}")
         return cls(task, variation, checked_simplifications(simplifications, task))
 
     @classmethod

@@ -6,8 +6,8 @@
     kitchen: stove (off) [metal pot [water (liquid, 57 C)]], cupboard (closed) [tin cup], ...
     inventory: thermometer
 
-What is inside of something stands behind it in brackets. Temperatures are told that are not those of the room, states of
-matter of substances alone.
+What is inside of something stands behind it in brackets. Temperatures are told that are not those of the room, states
+of matter of substances alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _contents(thing: Thing) -> str:
 def _described(thing: Thing) -> str:
     states = ", ".join(_states(thing))
     contents = _contents(thing)
-    return thing["name"] + (f" ({states})" if states else "") + (f" [{contents}]" if contents else "")
+    return f"{thing['name']}{f' ({states})' if states else ''}{f' [{contents}]' if contents else ''}"
 
 
 def _states(thing: Thing) -> Iterator[str]:

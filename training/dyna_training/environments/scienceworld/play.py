@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -18,7 +19,11 @@ from dyna_training.environments.scienceworld.simulator import (
 from dyna_training.environments.scienceworld.text import clean, command
 
 MAX_SCORE: Final = 100
+_ANYWHERE: Final = "teleport "
+"""How commands begin that are about what is elsewhere."""
 OVER: Final = "The task has ended."
+OPENINGS: Final = 16
+"""So many games are kept at their beginning, with half a megabyte each."""
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
@@ -138,8 +143,7 @@ class Play:
         if self.over:
             return []
         if self._admissible is None:
-            answer = clean_lines(self._question("getValidActionObjectCombinations"))
-            self._admissible = sorted(set(answer))
+            self._admissible = _accepted(self._question("valid"))
         return list(self._admissible)
 
     def progress(self) -> str:
@@ -148,10 +152,10 @@ class Play:
 
     def tree(self) -> str:
         """Return everything there is, as JSON."""
-        return self._ask(lambda simulation: simulation.ask("tree"))
+        return self._question("tree")
 
-    def _question(self, method: str) -> str:
-        return self._ask(lambda simulation: simulation.ask("ask", method))
+    def _question(self, what: str) -> str:
+        return self._ask(lambda simulation: simulation.ask("ask", what))
 
     # ------------------------------------------------------------------ the simulation
 
@@ -162,7 +166,9 @@ class Play:
         except SimulatorDied as error:
             if self._simulation is None:
                 raise  # it did not even start
-            _log.warning("%s: %s; beginning anew and repeating %d commands", self.game, error, len(self._commands))
+            _log.warning(
+                "%s: %s; beginning anew and repeating %d commands", self.game, error, len(self._commands)
+            )
             self._simulation = None
         return question(self._current(moves))
 
@@ -178,20 +184,40 @@ class Play:
         return found
 
     def _begin(self) -> Simulation:
-        process, game = simulator(), self.game
-        try:
-            name = process.request("load", game.task, str(game.variation), _simplified(game))
-        except SimulatorError as error:
-            raise GameFileError(f"{game}: the simulator cannot begin it: {error}") from error
-        simulation = Simulation(process, name)
+        process = simulator()
+        simulation = Simulation(process, _opening(process, self.game).ask("fork"))
         for said in self._commands:
             simulation.ask("step", said)
         return simulation
 
 
-def clean_lines(text: str) -> list[str]:
-    """Return the lines of a text of the simulator that are not empty, each clean."""
-    return [line for line in map(clean, text.split("\n")) if line]
+@functools.lru_cache(maxsize=OPENINGS)
+def _opening(process: Simulator, game: GameSpec) -> Simulation:
+    """Return a game at its beginning, which nobody plays; copying it is many times faster than loading it."""
+    try:
+        name = process.request("load", game.task, str(game.variation), _simplified(game))
+    except SimulatorError as error:
+        raise GameFileError(f"{game}: the simulator cannot begin it: {error}") from error
+    return Simulation(process, name)
+
+
+def _accepted(listed: str) -> list[str]:
+    """Return the commands that will be understood, sorted, of all that the simulator lists as valid.
+
+    It also lists what is about things out of reach, such as the sewer behind a drain, and then does not know the
+    command.
+
+    Args:
+        listed: Identifiers of what is in reach, and in the next line the simulator's list as JSON.
+    """
+    reach, actions = listed.split("\n", 1)
+    near = set(map(int, reach.split()))
+    found = {
+        clean(action["action"])
+        for action in json.loads(actions, strict=False)["validActions"]
+        if near.issuperset(action["obj_ids"]) or action["action"].startswith(_ANYWHERE)
+    }
+    return sorted(found)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -205,7 +231,7 @@ def solution(game: GameSpec) -> tuple[str, ...]:
         found = simulator().request("solve", game.task, str(game.variation), _simplified(game))
     except SimulatorError as error:
         raise GameFileError(f"{game}: the simulator cannot solve it: {error}") from error
-    return tuple(clean_lines(found))
+    return tuple(line for line in map(clean, found.split("\n")) if line)
 
 
 def _simplified(game: GameSpec) -> str:

@@ -185,7 +185,8 @@ class Simulator:
         self.abandon()
         if "UnsupportedClassVersionError" in said or "Unrecognized option" in said:
             return ScienceWorldMissing(f"dyna/ScienceWorld-v0 needs Java 17 or newer: {INSTALL_JAVA}")
-        why = str(error) or (f"signal {-code}" if code < 0 else f"exit code {code}")
+        ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+        why = str(error) if isinstance(error, TimeoutError) else ended
         last = f"; it said: {said.splitlines()[-1][-300:]}" if said else ""
         return SimulatorDied(f"the simulator's process has ended ({why}{last})")
 

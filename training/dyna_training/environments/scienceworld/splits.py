@@ -36,7 +36,7 @@ HELD_OUT: Final = (
 
 
 def variations(task: str, part: Part) -> range:
-    """Return the variations of a task that the package trains, chooses or tests on: the first half, a quarter, the rest.
+    """Return the variations of a task that the package trains, chooses or tests on: a half, a quarter, the rest.
 
     All 30 tasks can be had so, for figures to be compared with those of others.
     """

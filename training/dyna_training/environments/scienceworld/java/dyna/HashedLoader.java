@@ -17,7 +17,8 @@ import java.net.URLClassLoader;
  * ``(int) uuid()`` for a hash code, the order follows from the task, and a set can be copied as it lies in memory.
  */
 final class HashedLoader extends URLClassLoader {
-  private static final String HASHED = "scienceworld.struct.EnvObject";
+  /** The class of all objects. */
+  static final String HASHED = "scienceworld.struct.EnvObject";
   private static final int UTF8 = 1, INTEGER = 3, FLOAT = 4, LONG = 5, DOUBLE = 6, CLASS = 7, STRING = 8;
   private static final int METHOD = 10, NAME_AND_TYPE = 12, METHOD_HANDLE = 15, METHOD_TYPE = 16;
   private static final int MODULE = 19, PACKAGE = 20;

@@ -99,14 +99,12 @@ public final class Simulations {
       case "step":
         return step(named(request[1]), request[2]);
       case "ask":
-        return lines(call(enter(named(request[1])), request[2]));
-      case "tree":
-        return (String) call(call(enter(named(request[1])), "universe"), "toJSON");
+        return ask(named(request[1]), request[2]);
       case "close":
         for (int i = 1; i < request.length; i++) {
           simulations.remove(Integer.parseInt(request[i]));
         }
-        return "";
+        return String.valueOf(simulations.size());
       default:
         throw new IllegalArgumentException("unknown request " + request[0]);
     }
@@ -123,7 +121,7 @@ public final class Simulations {
   /** Return the simulator's own solution of a task, one command a line. */
   private String solve(String task, int variation, String simplifications) throws Exception {
     start(task, variation, simplifications, true);
-    return lines(call(loader, "goldActionsStr"));
+    return String.join("\n", (String[]) call(loader, "goldActionsStr"));
   }
 
   private void start(String task, int variation, String simplifications, boolean solve) throws Exception {
@@ -151,6 +149,39 @@ public final class Simulations {
     Object world = enter(simulation);
     Object result = world.getClass().getMethod("step", String.class).invoke(world, command);
     return call(result, "_2") + "\n" + call(result, "_3") + "\n" + call(result, "_1");
+  }
+
+  /** Answer a question, which changes nothing, although the simulator draws random numbers to find names for things. */
+  private String ask(Simulation simulation, String question) throws Exception {
+    Object world = enter(simulation);
+    long before = seed.get();
+    try {
+      switch (question) {
+        case "valid":
+          return accessible(world) + "\n" + call(world, "getValidActionObjectCombinationsJSON");
+        case "tree":
+          return (String) call(call(world, "universe"), "toJSON");
+        default:
+          return (String) call(world, question);
+      }
+    } finally {
+      seed.set(before);
+    }
+  }
+
+  /** Return the identifiers of what commands can be about: what is in reach where the agent is, and what it carries. */
+  private String accessible(Object world) throws Exception {
+    Object agent = call(world, "agent");
+    Object parser = single("scienceworld.input.InputParser$");
+    Method collect = parser.getClass().getMethod("collectAccessibleObjects", classes.loadClass(HashedLoader.HASHED), boolean.class);
+    StringBuilder found = new StringBuilder();
+    for (Object root : new Object[] {call(call(agent, "getContainer"), "get"), agent}) {
+      Object things = call(collect.invoke(parser, root, true), "iterator");
+      while ((Boolean) call(things, "hasNext")) {
+        found.append(call(call(things, "next"), "uuid")).append(' ');
+      }
+    }
+    return found.toString();
   }
 
   private Object enter(Simulation simulation) throws Exception {
@@ -196,10 +227,6 @@ public final class Simulations {
   private static void call(Object target, String method, Class<?> type, Object argument)
       throws ReflectiveOperationException {
     target.getClass().getMethod(method, type).invoke(target, argument);
-  }
-
-  private static String lines(Object answer) {
-    return answer instanceof String[] ? String.join("\n", (String[]) answer) : String.valueOf(answer);
   }
 
   private static String[] read(DataInputStream in) throws IOException {
