@@ -10,22 +10,34 @@ from langchain_core.messages import HumanMessage
 from dyna_nodes.nouns import Action, History, Query
 from dyna_training.collect import CollectSettings, plan
 from dyna_training.collection import CollectError
-from dyna_training.environments.catalogue import ALFWORLD, CATALOGUES, TEXTWORLD, TooFewGames, catalogue
+from dyna_training.environments.catalogue import (
+    ALFWORLD,
+    CATALOGUES,
+    SCIENCEWORLD,
+    TEXTWORLD,
+    TooFewGames,
+    catalogue,
+)
 from dyna_training.environments.textworld.games import GameSpec
 from dyna_training.recording import Episode, Recorder, default_prompt, game_key, record_of
 from dyna_training.rollouts import play
 from dyna_training.tools import environment_tools, task_message
 from dyna_training.world_models.environment import EnvironmentWorldModel
+from tests.training.environments.scienceworld_games import needs_scienceworld
 from tests.training.environments.textworld_games import GAMES, needs_textworld
 
 COOKING = GAMES[-1]
+NEEDS = {TEXTWORLD: needs_textworld, SCIENCEWORLD: needs_scienceworld}
 
 
 def settings(out: Path, **given: object) -> CollectSettings:
     return CollectSettings.model_validate({"environment": TEXTWORLD, "split": "train", "out": out, **given})
 
 
-@pytest.mark.parametrize("environment", list(CATALOGUES))
+@pytest.mark.parametrize(
+    "environment",
+    [pytest.param(name, marks=NEEDS[name]) if name in NEEDS else name for name in CATALOGUES],
+)
 def test_a_catalogue_names_its_games(environment: str) -> None:
     there = catalogue(environment)
     split = "generated" if environment == ALFWORLD else "train"
