@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from dyna_nodes.experience import (
     Problem,
@@ -20,6 +20,8 @@ from dyna_nodes.nouns import Trajectory, Transition
 SUFFIXES: Final = (".jsonl", ".parquet")
 Record = Trajectory | Transition
 """What a file holds: whole episodes, or the single steps of a log."""
+Rows = Literal["trajectory", "transition"]
+"""What a row of a Parquet file is."""
 
 
 def trajectory_files(paths: Iterable[Path]) -> list[Path]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -189,3 +192,23 @@ def test_an_unknown_field_is_found_however_deep() -> None:
     assert unknown_field(deeper, known, "") == "a.c"
     assert unknown_field(known, deeper, "") is None  # an older file lacks it
     assert unknown_field(pa.struct([("a", pa.int64())]), known, "") == "a"
+
+
+def test_without_pyarrow_lines_are_read_and_parquet_says_what_to_install(tmp_path: Path) -> None:
+    lines = written(tmp_path / "x.jsonl", episode("one", "look"))
+    code = """
+        import sys
+        sys.modules["pyarrow"] = None
+        from dyna_graph.cli import main
+        sys.argv = ["dyna", "data", *{arguments}]
+        main()
+    """
+    stats, convert = ["stats", str(lines)], ["convert", str(lines), "--out", str(tmp_path / "out")]
+
+    def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        script = textwrap.dedent(code).replace("{arguments}", repr(arguments))
+        return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert run(stats).stdout.startswith("1 episodes of 1 games")
+    assert run(convert).stderr == "Parquet needs the package pyarrow: pip install 'dyna-graph[data]'\n"
+    assert not (tmp_path / "out").exists()

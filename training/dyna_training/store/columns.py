@@ -16,9 +16,8 @@ from inspect import isclass
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
-import pyarrow as pa
-
 from dyna_nodes.nouns import Noun
+from dyna_training.store.arrow import pa
 
 _SCALARS: Final = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 _LARGEST: Final = 2**63 - 1

@@ -6,10 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from dyna_training.data import line_of
+from dyna_training.data import Rows, line_of
 from dyna_training.store.folder import Form, RecordWriter, new_folder, versions, write_manifest
 from dyna_training.store.problems import StoreError
-from dyna_training.store.rows import Rows
 from dyna_training.store.source import Source
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol
 
 from dyna_nodes.experience import ExperienceLog, TrajectoryWriter
 from dyna_nodes.nouns import Trajectory, new_id
-from dyna_training.data import Record, line_of
+from dyna_training.data import Record, Rows, line_of
 from dyna_training.store.problems import StoreError
 from dyna_training.whole import write_whole
 
@@ -84,7 +84,7 @@ class RecordWriter:
         self,
         folder: Path,
         form: Form,
-        rows: Literal["trajectory", "transition"] = "trajectory",
+        rows: Rows = "trajectory",
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.records = 0

@@ -12,16 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from dyna_nodes.experience.lines import explain
 from dyna_nodes.nouns import TRAJECTORY_FORMAT
-from dyna_training.data import Record, line_of
+from dyna_training.data import Record, Rows, line_of
+from dyna_training.store.arrow import pa, pq
 from dyna_training.store.columns import unknown_field
 from dyna_training.store.problems import StoreError
-from dyna_training.store.rows import SCHEMAS, Row, Rows, batch_of, episode_of, rows_of, steps_of
+from dyna_training.store.rows import SCHEMAS, Row, batch_of, episode_of, rows_of, steps_of
 
 FORMAT: Final = "dyna-parquet/1"
 KEY: Final = b"dyna"

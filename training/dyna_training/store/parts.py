@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dyna_training.data import Record
+from dyna_training.data import Record, Rows
 from dyna_training.store.folder import PART_BYTES
 from dyna_training.store.parquet import ParquetWriter
-from dyna_training.store.rows import Rows
 
 
 class PartsWriter:

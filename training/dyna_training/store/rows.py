@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
-
-import pyarrow as pa
+from typing import Any, Final, NamedTuple
 
 from dyna_nodes.experience.lines import load
 from dyna_nodes.nouns import Trajectory, Transition
-from dyna_training.data import Record, line_of
+from dyna_training.data import Record, Rows, line_of
+from dyna_training.store.arrow import pa
 from dyna_training.store.columns import column_of, plain
 from dyna_training.store.problems import StoreError
 from dyna_training.store.traits import Traits, action_type, traits_of
-
-Rows = Literal["trajectory", "transition"]
 
 _TRAITS: Final = ("environment", "game", "task_type", "behaviour")
 _EPISODE: Final = column_of(Trajectory, ("transitions",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from typing import NamedTuple
 
 from dyna_nodes.nouns import COMMAND_TOOL, Action, Trajectory
@@ -57,11 +58,10 @@ def _played(origin: str) -> tuple[str, str, str]:
     environment, _, game = origin.removeprefix(f"{IMAGINED} ").partition(":")
     if not game or environment not in CATALOGUES:
         return environment, game, ""
-    try:
+    key, types = game, tuple[str, ...]()  # without the environment's packages, a game is what its name says
+    with suppress(ValueError, LookupError, ImportError, RuntimeError, OSError):
+        types = tuple(catalogue(environment).task_types)
         key = game_key(game, environment)
-    except (ValueError, IndexError):  # not a name as the catalogue makes them; it is what it says
-        key = game
     # The longest type that is a part of the game's name: "look" may be one, and "look_at" another.
-    types = catalogue(environment).task_types
     parts = game.replace("-", "/").replace(":", "/").split("/")
     return environment, key, max((t for t in types if t in parts), key=len, default="")
