@@ -7,7 +7,7 @@ from typing import Final
 
 from dyna_training.environments.boards.state import MOVES, BoardExpert, Decided
 from dyna_training.environments.sokoban.level import Level
-from dyna_training.environments.sokoban.solver import Push, solve
+from dyna_training.environments.sokoban.solver import Push, solve, walk
 from dyna_training.environments.sokoban.state import SokobanBoard
 
 LOST: Final = "I see no way any more to get every box onto a goal."
@@ -49,32 +49,6 @@ class SokobanExpert(BoardExpert[SokobanBoard]):
             found = None if board.deadlocked else solve(board.level, board.boxes, board.player).pushes
             self._plan, self._planned_for = found, board.boxes
         return self._plan
-
-
-def walk(level: Level, boxes: int, player: int, push: Push) -> list[int]:
-    """Return a shortest way to the cell from which a push is made, as differences of cells.
-
-    Raises:
-        ValueError: There is no way.
-    """
-    goal, free = push.box - push.step, level.floor & ~boxes
-    came = {player: 0}
-    frontier = [player]
-    for cell in frontier:
-        if cell == goal:
-            break
-        for row, column in MOVES.values():
-            step = row * level.stride + column
-            if free >> (cell + step) & 1 and cell + step not in came:
-                came[cell + step] = step
-                frontier.append(cell + step)
-    if goal not in came:
-        raise ValueError(f"there is no way from {level.place(player)} to {level.place(goal)}")
-    way = []
-    while goal != player:
-        way.append(came[goal])
-        goal -= came[goal]
-    return way[::-1]
 
 
 def _name(level: Level, step: int) -> str:

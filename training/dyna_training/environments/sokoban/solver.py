@@ -120,6 +120,31 @@ def successors(level: Level, boxes: int, area: int) -> Iterator[tuple[Push, int,
             yield Push(box, step), boxes ^ (1 << box | 1 << (box + step)), box
 
 
+def walk(level: Level, boxes: int, player: int, push: Push) -> list[int]:
+    """Return a shortest way to the cell from which a push is made, as differences of cells.
+
+    Raises:
+        ValueError: There is no way.
+    """
+    goal, free = push.box - push.step, level.floor & ~boxes
+    came = {player: 0}
+    frontier = [player]
+    for cell in frontier:
+        if cell == goal:
+            break
+        for step in (1, -1, level.stride, -level.stride):
+            if free >> (cell + step) & 1 and cell + step not in came:
+                came[cell + step] = step
+                frontier.append(cell + step)
+    if goal not in came:
+        raise ValueError(f"there is no way from {level.place(player)} to {level.place(goal)}")
+    way = []
+    while goal != player:
+        way.append(came[goal])
+        goal -= came[goal]
+    return way[::-1]
+
+
 def _way(came: _Came, state: _State) -> list[Push]:
     pushes = []
     while (step := came[state][1]) is not None:
