@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from dyna_graph import cli
 from dyna_training.environments.alfworld import AlfworldEnv, load_game
 from dyna_training.environments.alfworld.generator import generate, write
+from dyna_training.environments.bfcl import BfclMissing
+from tests.training.environments.stand_ins import install_osworld, osworld_task
 
 SEED = 12
 
@@ -85,6 +87,28 @@ def test_official_games_are_played_and_missing_ones_explained(
     code, _, stderr = dyna("env", "play", "--game", str(broken))
     assert code == 1
     assert "truncated or corrupt" in stderr
+
+
+def test_what_is_missing_or_broken_ends_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "has no list of games; name one with --game" in dyna("env", "play", "dyna/AndroidWorld-v0")[2]
+    code, _, stderr = dyna("env", "play", "dyna/OSWorld-v0", "--game", str(osworld_task(tmp_path)))
+    assert (code, "pip install --no-deps desktop-env" in stderr) == (1, True)
+    install_osworld(monkeypatch).trouble = "down"
+    code, _, stderr = dyna("env", "play", "dyna/OSWorld-v0", "--game", str(osworld_task(tmp_path)))
+    assert (code, "the server in it is down" in stderr) == (1, True)
+
+    def absent(*_: object) -> None:
+        raise BfclMissing(
+            "dyna/BFCL-v0 plays tasks of the package bfcl-eval: pip install --no-deps bfcl-eval mpmath"
+        )
+
+    monkeypatch.setattr("dyna_training.environments.bfcl.splits.all_tasks", absent)
+    monkeypatch.setattr("dyna_training.environments.bfcl.splits._splits", absent)
+    code, _, stderr = dyna("env", "play", "dyna/BFCL-v0")
+    assert (code, "pip install --no-deps bfcl-eval" in stderr) == (1, True)
+    code, stdout, _ = dyna("env", "list")
+    assert code == 0
+    assert "pip install --no-deps bfcl-eval" in stdout
 
 
 def test_the_list_says_what_can_be_played(official: Path) -> None:

@@ -67,6 +67,8 @@ def play(
     """Play a game in the terminal: ? lists what can be done, :hint asks the expert."""
     from rich.console import Console
 
+    from dyna_graph.errors import DynaError
+    from dyna_training.environments.connectors.failures import ConnectorError, ForkRefused
     from dyna_training.sessions import Episode, draw_seed
 
     seed = draw_seed() if seed is None else seed
@@ -74,6 +76,8 @@ def play(
     console = Console(highlight=False)
     try:
         solved = _play(env, Episode(environment=environment, seed=seed, options=options), console)
+    except (ConnectorError, ForkRefused) as error:
+        raise DynaError(str(error)) from error
     except (EOFError, KeyboardInterrupt):
         console.print()
         raise typer.Exit(130) from None
@@ -181,6 +185,8 @@ def _env_for(
     split = split or ("generated" if environment == ALFWORLD else "train")
     if there is not None:
         _known(split, list(there.splits), "split")
+    if there is None and game is None:
+        raise DynaError(f"{environment} has no list of games; name one with --game")
     try:
         if game is not None:
             return make_environment(environment, games=[game], max_steps=1000), {}

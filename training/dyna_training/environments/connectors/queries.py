@@ -116,7 +116,9 @@ def queries_in(files: Sequence[Path], names: Sequence[str] | None) -> dict[str, 
             ) from error
     missing = [name for name in names or () if name not in found]
     if missing:
-        raise GameFileError(f"no question {missing[0]!r} in {', '.join(map(str, files)) or 'no file'}")
+        raise GameFileError(
+            f"no question {missing[0]!r} in {', '.join(map(str, files)) or 'queries=, which names no file'}"
+        )
     return found if names is None else {name: found[name] for name in names}
 
 
