@@ -285,7 +285,7 @@ def test_a_recorder_plays_several_episodes_of_a_model_at_a_time(tmp_path: Path) 
 
     recorder = Recorder(0, settings(tmp_path, max_steps=3).model_dump(mode="json"))
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=3)
-    recorder.player = ModelPlayer("a model", Meeting(script=lambda _: call("act", command="look")), act, 3)
+    recorder.player = ModelPlayer("a model", Meeting(script=lambda _: call("act", command="look")), [act], 3)
     episodes = [Episode(f"generated:{seed}", "a model", 0) for seed in (5, 6)]
     with ThreadPoolExecutor(2) as threads:
         played = list(threads.map(recorder, episodes))
@@ -315,7 +315,7 @@ def test_the_thinking_of_a_reasoning_model_is_recorded_in_whatever_form_it_comes
     message = call("act", command="look").model_copy(update=fields)
     recorder = Recorder(0, settings(tmp_path, max_steps=2).model_dump(mode="json"))
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=2)
-    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=lambda _: message), act, 2)
+    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=lambda _: message), [act], 2)
     trajectory = load(Trajectory, recorder(Episode("generated:5", "a model", 0)).line)
     assert [step.thought for step in trajectory.transitions] == [f"{IMAGINED}{said}"] * 2
 
@@ -324,7 +324,7 @@ def test_thinking_that_looks_like_an_action_is_none(tmp_path: Path) -> None:
     quoted = call("act", command="look", content="<think>The task says:\n> go north</think>")
     recorder = Recorder(0, settings(tmp_path, max_steps=1).model_dump(mode="json"))
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=1)
-    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=[quoted]), act, 1)
+    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=[quoted]), [act], 1)
     trajectory = load(Trajectory, recorder(Episode("generated:5", "a model", 0)).line)
     assert trajectory.transitions[0].thought == "The task says:\n > go north"
 

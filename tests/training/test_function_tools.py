@@ -10,7 +10,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from dyna_graph.agent import create_dyna_agent
-from dyna_nodes.codec.actions import parse_reply
+from dyna_nodes.codec.actions import parse_action
 from dyna_nodes.nouns import Action, History, Query, Step
 from dyna_nodes.testing import ScriptedChatModel, call, calls
 from dyna_training.environments.bfcl import BfclEnv, all_tasks
@@ -35,8 +35,7 @@ def solution(game: str = GAME) -> list[Action]:
         decision = expert.decide().action
         observation, _, over, _, _ = env.step(decision)
         expert.observe(decision, observation)
-        [called] = parse_reply(f"> {decision if '(' in decision else decision + '({})'}", "text").calls
-        taken.append(Action(tool=called["name"], arguments=called["args"]))
+        taken.append(parse_action(decision))
     return taken
 
 

@@ -52,7 +52,7 @@ def imagined(world_model: Told, max_steps: int = 50) -> ImaginedEnv:
 def player(world_model: Told, max_steps: int = 50) -> ModelPlayer:
     [act] = environment_tools(lambda: imagined(world_model, max_steps))
     model = ScriptedChatModel(script=lambda _: call("act", content="I look.", command="look"))
-    return ModelPlayer("a model", model, act, max_steps, imagined="runs/world-model/adapter")
+    return ModelPlayer("a model", model, [act], max_steps, imagined="runs/world-model/adapter")
 
 
 def test_the_world_model_answers_from_the_real_first_observation_on(tmp_path: Path) -> None:

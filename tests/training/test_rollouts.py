@@ -173,7 +173,7 @@ def test_invalid_commands_are_invalid(games: list[Game]) -> None:
 
 def player(policy: Any, max_steps: int = 50, **options: Any) -> ModelPlayer:
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=max_steps)
-    return ModelPlayer("a model", policy, act, max_steps, **options)
+    return ModelPlayer("a model", policy, [act], max_steps, **options)
 
 
 def test_a_model_plays_through_the_loop_and_is_recorded_alike(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_model_that_gives_up_or_says_nonsense_is_recorded_as_far_as_it_came(tm
     giving_up = player(ScriptedChatModel(script=[call("act", command="look"), "I give up."]))
     trajectory = giving_up.play(file, seed=0, split="generated")
     assert (trajectory.outcome, len(trajectory.transitions)) == ("failure", 1)
-    assert len(giving_up.tool.sessions) == 0
+    assert len(giving_up.tools[0].sessions) == 0
     wrong = calls(("fly", {}, None), ("act", {"command": 5}, None))
     confused = player(ScriptedChatModel(script=[wrong, call("act", command="look"), "", "Enough."]))
     trajectory = confused.play(file, seed=0, split="generated")

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from dyna_nodes.nouns import Action, History, Query, Trajectory, Transition, digest_of
 from dyna_nodes.protocols import WorldModel
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, Function, text_space
 
 MAX_STEPS: Final = 50
 IMAGINED: Final = "imagined"
@@ -85,6 +85,10 @@ class ImaginedEnv(ForkableEnv):
         """Return no commands: nobody knows what a world model would take."""
         self._require()
         return []
+
+    def functions(self) -> Sequence[Function]:
+        """Return the functions of the real environment."""
+        return self._real.functions()
 
     def _require(self) -> History:
         if self._history is None:

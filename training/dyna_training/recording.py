@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -154,7 +154,7 @@ class ModelPlayer:
     Args:
         name: Name of the policy, for the record.
         model: The policy. One that has a ``seed`` gets that of the episode.
-        tool: Its environment's tool.
+        tools: Its environment's tools; where they are functions, an episode has those of its game.
         max_steps: Longest episode.
         system_prompt: What it is told first.
         memory: What it reads of its own earlier turns.
@@ -166,7 +166,7 @@ class ModelPlayer:
         self,
         name: str,
         model: BaseChatModel,
-        tool: EnvironmentTool,
+        tools: Sequence[EnvironmentTool],
         max_steps: int = 50,
         system_prompt: str | None = None,
         memory: Memory = "thoughts",
@@ -175,7 +175,7 @@ class ModelPlayer:
     ) -> None:
         self.name = name
         self.model = model
-        self.tool = tool
+        self.tools = tools
         self.max_steps = max_steps
         self.system_prompt = system_prompt
         self.memory: Memory = memory
@@ -192,7 +192,7 @@ class ModelPlayer:
         from dyna_graph.errors import DynaError
         from dyna_graph.models import resolve_model
         from dyna_nodes.local import LocalChatModel, LocalModelError
-        from dyna_training.tools import environment_tools
+        from dyna_training.tools import environment_tools, make_environment
 
         name, max_steps, environment = settings["policy"], settings["max_steps"], settings["environment"]
         options = {k: settings[k] for k in ("temperature", "max_tokens") if settings[k] is not None}
@@ -206,22 +206,25 @@ class ModelPlayer:
             made = _maker(settings) if imagined else None
         except (DynaError, LocalModelError) as error:
             raise WorkersFailed(str(error)) from error
+        options = {"max_steps": max_steps, "admissible_actions": False}
+        functions = bool(make_environment(environment, **options).functions())
         if made is not None:
-            [tool] = environment_tools(made)
+            tools = environment_tools(made, functions=functions)
         else:
-            [tool] = environment_tools(environment, max_steps=max_steps, admissible_actions=False)
+            tools = environment_tools(environment, functions=functions, **options)
         prompt = settings["system_prompt"] or default_prompt(name, environment)
-        return cls(name, model, tool, max_steps, prompt, settings["memory"], imagined, environment)
+        return cls(name, model, tools, max_steps, prompt, settings["memory"], imagined, environment)
 
-    def _agent(self, episode: str) -> DynaGraph:
+    def _agent(self, episode: str, env: ForkableEnv) -> DynaGraph:
         from dyna_graph.agent import create_dyna_agent
 
         model = self.model
         if "seed" in type(model).model_fields:
             model = model.model_copy(update={"seed": int(episode[:8], 16) % 2**31})
+        functions = {function.name for function in env.functions()}
         return create_dyna_agent(
             model,
-            [self.tool],
+            [tool for tool in self.tools if not functions or tool.name in functions],
             system_prompt=self.system_prompt,
             memory=self.memory,
             max_steps=self.max_steps,
@@ -244,12 +247,12 @@ class ModelPlayer:
         env = catalogue(self.environment).open(game, max_steps=self.max_steps)
         observation, info = env.reset(seed=seed)
         id = episode_id(info["game_id"], self.name, seed)
-        message = task_message(self.tool, seed=seed, options={"game": str(game)})
+        message = task_message(self.tools[0], seed=seed, options={"game": str(game)})
         taken: list[Transition] = []
         proposed: frozenset[str] = frozenset()  # ids of the calls of a response, which run one by one
         acted = False
         ended = None
-        for event in self._agent(id).stream(
+        for event in self._agent(id, env).stream(
             {"messages": [message]}, {"configurable": {"thread_id": id}}, stream_mode="custom"
         ):
             if isinstance(event, SimulateEvent) and event.candidates:
@@ -260,7 +263,7 @@ class ModelPlayer:
                     taken.append(further_call(transition) if acted else transition)
                     acted = acted or transition.status == "ok"
                 ended = event.ended
-        self.tool.sessions.drop(id)
+        self.tools[0].sessions.drop(id)
         trajectory = Trajectory(
             id=id,
             task=observation,

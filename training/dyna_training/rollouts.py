@@ -7,6 +7,7 @@ import random
 from importlib.metadata import version
 from typing import Any, Final
 
+from dyna_nodes.codec.actions import parse_action
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Counterfactual, Provenance, Trajectory, Transition, digest_of
 from dyna_training.behaviours import Behaviour, BehaviourName, Mixed, other_commands
@@ -45,13 +46,26 @@ def return_to_go(env: ForkableEnv, expert: Expert, *, solved: bool) -> float:
     return 0.0
 
 
+def action_of(env: ForkableEnv, command: str) -> Action:
+    """Return a command as it is recorded: a call of one of the environment's functions as that, else a command.
+
+    The text is the same; but a policy that learns from it calls the function, as an agent with a tool for each does.
+    """
+    names = {function.name for function in env.functions()}
+    try:
+        action = parse_action(command) if names else None
+    except ValueError:
+        action = None
+    return action if action is not None and action.tool in names else Action.command(command)
+
+
 def counterfactual(env: ForkableEnv, expert: Expert, command: str) -> Counterfactual:
     """Try ``command`` in a fork of ``env`` and label where it led; ``expert`` has the history so far."""
     env, expert = env.fork(), expert.fork()
     observation, reward, over, _, _ = env.step(command)
     expert.observe(command, observation)
     return Counterfactual(
-        action=Action.command(command),
+        action=action_of(env, command),
         observation=observation,
         reward=float(reward),
         done=over,
@@ -135,7 +149,7 @@ def play(
                 trajectory=trajectory.id,
                 index=index,
                 thought=choice.thought,
-                action=Action.command(choice.command),
+                action=action_of(env, choice.command),
                 observation=answer,
                 reward=reward,
                 done=over,

@@ -230,7 +230,7 @@ def test_calls_that_would_do_something_are_listed_where_asked_for() -> None:
     env = BfclEnv(games=["multi_turn_base_0"], admissible_actions=True)
     _, info = env.reset()
     assert info["admissible_actions"] == env.admissible()
-    assert {'cd({"folder": "document"})', "ls({})", "done"} <= set(info["admissible_actions"])
+    assert {'cd({"folder": "document"})', "ls({})", "done({})"} <= set(info["admissible_actions"])
     assert "admissible_actions" not in begun("multi_turn_base_0").step("ls()")[4]
     rng = random.Random(0)
     for name in (episode["game"] for episode in EPISODES):

@@ -14,9 +14,8 @@ from dyna_training.environments.bfcl.tasks import TASK_TYPES, task
 from dyna_training.environments.catalogue import BFCL, part_of
 
 _PROMPT: Final = (
-    "Do what the user asks for by calling functions with the tool `act`, one call at a time, written as "
-    'cd({"folder": "docs"}). When all that the user asked for is done, end your turn with the command done; the user '
-    "then goes on. Before each call, think in one sentence."
+    "Do what the user asks for by calling functions, one at a time. When all that the user asked for is done, "
+    "call done; the user then goes on. Before each call, think in one sentence."
 )
 
 

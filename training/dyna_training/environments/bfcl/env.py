@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from dyna_training.environments.base import ForkableEnv, Function, text_space
 from dyna_training.environments.bfcl.experts import GroundTruth
-from dyna_training.environments.bfcl.functions import DONE, END_OF_TURN, functions_of, signatures
+from dyna_training.environments.bfcl.functions import END_OF_TURN, ENDING, functions_of, signatures
 from dyna_training.environments.bfcl.hidden import hidden_state
 from dyna_training.environments.bfcl.package import APIS
 from dyna_training.environments.bfcl.plausible import accepted, rejected
@@ -149,7 +149,7 @@ class BfclEnv(ForkableEnv):
     def admissible(self) -> list[str]:
         """Return a sample of calls that would not be answered by an error, and the end of the turn; sorted."""
         play = self._require()
-        return [] if play.over else sorted([*accepted(play.apis), DONE])
+        return [] if play.over else sorted([*accepted(play.apis), ENDING])
 
     def inadmissible(self, rng: random.Random) -> str:
         """Return a call that would be answered by an error and change nothing."""

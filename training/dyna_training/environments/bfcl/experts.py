@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from dyna_training.environments.bfcl.functions import DONE, owners, parameters_of
+from dyna_training.environments.bfcl.functions import DONE, ENDING, owners, parameters_of
 from dyna_training.environments.bfcl.tasks import Task
 from dyna_training.environments.calls import NotACall, canonical, parse_call
 
@@ -41,7 +41,7 @@ class GroundTruth:
         if self._made < len(calls):
             call = calls[self._made]
             return Decision(f"The user asked for something that takes {call.partition('(')[0]}.", call)
-        return Decision("All that the user asked for is done; I end my turn.", DONE)
+        return Decision("All that the user asked for is done; I end my turn.", ENDING)
 
     def observe(self, action: str, observation: str) -> None:
         """Take note of what was called, whoever did."""

@@ -13,6 +13,8 @@ from dyna_training.environments.bfcl.package import APIS, INSTALL, folder, modul
 
 DONE: Final = "done"
 """Ends the agent's turn."""
+ENDING: Final = "done({})"
+"""The call of it, as the project writes it."""
 _SCHEMA_TYPES: Final = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
 _SHORT_TYPES: Final = {
     "string": "str",
