@@ -63,3 +63,17 @@ def boxoban_levels() -> Path:
             f"{found} holds no Boxoban levels: set BOXOBAN_LEVELS to a clone of google-deepmind/boxoban-levels"
         )
     return found
+
+
+def webshop_data() -> Path:
+    """Return the folder of WebShop's data, for ``$WEBSHOP_DATA``.
+
+    Raises:
+        MissingData: Neither the variable nor the shared folder leads to products.
+    """
+    found = Path(os.environ.get("WEBSHOP_DATA") or SHARED / "webshop")
+    if not any((found / name).is_file() for name in ("items_shuffle_1000.json", "products-1000.jsonl.xz")):
+        raise MissingData(
+            f"{found} holds no WebShop products: set WEBSHOP_DATA to the original's folder data"
+        )
+    return found

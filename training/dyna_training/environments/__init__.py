@@ -16,6 +16,7 @@ ENVIRONMENTS: dict[str, str] = {
     "dyna/Taxi-v0": "dyna_training.environments.taxi.env:TaxiEnv",
     "dyna/ScienceWorld-v0": "dyna_training.environments.scienceworld.env:ScienceWorldEnv",
     "dyna/TextWorld-v0": "dyna_training.environments.textworld.env:TextWorldEnv",
+    "dyna/WebShop-v0": "dyna_training.environments.webshop.env:WebShopEnv",
     "dyna/BFCL-v0": "dyna_training.environments.bfcl.env:BfclEnv",
     "dyna/OSWorld-v0": "dyna_training.environments.connectors.osworld:OSWorldEnv",
     "dyna/AndroidWorld-v0": "dyna_training.environments.connectors.androidworld:AndroidWorldEnv",

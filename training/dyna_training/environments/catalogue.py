@@ -22,6 +22,7 @@ SOKOBAN: Final = "dyna/Sokoban-v0"
 TAXI: Final = "dyna/Taxi-v0"
 SCIENCEWORLD: Final = "dyna/ScienceWorld-v0"
 TEXTWORLD: Final = "dyna/TextWorld-v0"
+WEBSHOP: Final = "dyna/WebShop-v0"
 BFCL: Final = "dyna/BFCL-v0"
 
 CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
@@ -32,6 +33,7 @@ CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
         TAXI: "dyna_training.environments.taxi.catalogue:Rides",
         SCIENCEWORLD: "dyna_training.environments.scienceworld.catalogue:ScienceWorldGames",
         TEXTWORLD: "dyna_training.environments.textworld.catalogue:TextWorldGames",
+        WEBSHOP: "dyna_training.environments.webshop.catalogue:Customers",
         BFCL: "dyna_training.environments.bfcl.catalogue:BfclTasks",
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import random
 from collections.abc import Sequence
@@ -9,19 +10,22 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.text import cut, plain
 from dyna_training.environments.webshop.experts import OracleExpert
 from dyna_training.environments.webshop.hidden import hidden_state
 from dyna_training.environments.webshop.nouns import NOUNS, Nouns
+from dyna_training.environments.webshop.pages import SEPARATOR
 from dyna_training.environments.webshop.session import LONGEST, Session
 from dyna_training.environments.webshop.shop import Shop, open_shop, parse
 from dyna_training.environments.webshop.splits import Split
 from dyna_training.environments.webshop.splits import games as games_of
-from dyna_training.environments.webshop.text import plain, searches
+from dyna_training.environments.webshop.suggestions import searches
 
 MAX_STEPS: Final = 50
 """Steps after which an episode is cut off, as in the papers."""
 LONGEST_PAGE: Final = 32_768
 """Characters of a page; what is longer is cut off."""
+_OFFERED, _CHOSEN, _NORMAL = "\x1b[36m", "\x1b[1;32m", "\x1b[0m"
 _BUTTONS: Final = ("back to search", "next >", "< prev", "description", "features", "reviews", "buy now")
 
 
@@ -44,8 +48,6 @@ class WebShopEnv(ForkableEnv):
         >>> observation, info = env.reset(seed=0)  # doctest: +SKIP
         >>> observation, reward, terminated, truncated, info = env.step("search[red shoes]")  # doctest: +SKIP
     """
-
-    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it this way
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class WebShopEnv(ForkableEnv):
             ValueError: There is no goal to draw from, or an unknown option.
         """
         super().reset(seed=seed)
-        shop, name = self._shop(), str(self.choose_game(self._games, options))
+        shop, name = self._shop(), str(self.choose_game(self._drawn(), options))
         shop.goal(name)
         self._session = Session(shop, name, self._attributes_page)
         self._steps = 0
@@ -139,17 +141,6 @@ class WebShopEnv(ForkableEnv):
         truncated = not over and self._steps >= self._max_steps
         reward = bought.total if bought else 0.0
         return self._page(session), reward, over, truncated, self._info(session)
-
-    def choose_game(self, games: Sequence[str], options: dict[str, Any] | None) -> str:
-        """Return the goal to be played; drawn ones are drawn by their weight, as in the original."""
-        if not games or (options or {}).get("game") is not None:
-            return super().choose_game(games, options)
-        super().choose_game(games[:1], options)  # complains of what it does not know
-        if not self._weights:
-            shop = self._shop()
-            self._weights = list(itertools.accumulate(shop.goal(name).weight for name in games))
-        place = random.Random(int(self.np_random.integers(2**32)))
-        return place.choices(games, cum_weights=self._weights)[0]
 
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later goals independently."""
@@ -180,6 +171,18 @@ class WebShopEnv(ForkableEnv):
         """Return the hidden state as compact text (see `hidden.hidden_state`)."""
         return hidden_state(self._require())
 
+    def render(self) -> str:
+        """Return the page line by line: what can be clicked on in colour, what is chosen in another."""
+        session = self._require()
+        offered, chosen = session.clickables(), session.state.options
+        lines = []
+        for piece in session.page().split(SEPARATOR):
+            name = piece.lower()
+            colour = _CHOSEN if (offered.get(name), name) in chosen else _OFFERED
+            text = plain(" ".join(piece.split()))
+            lines.append(f"{colour}{text}{_NORMAL}" if name in offered else text)
+        return "\n".join(lines)
+
     def expert(self) -> OracleExpert:
         """Return an oracle at the beginning of the episode: it knows the product."""
         session = self._require()
@@ -189,6 +192,14 @@ class WebShopEnv(ForkableEnv):
     def session(self) -> Session:
         """The session being played; acting in it steps the environment without counting steps."""
         return self._require()
+
+    def _drawn(self) -> list[str]:
+        """Return one goal, drawn by its weight as in the original; none where there is none to draw from."""
+        if self._games and not self._weights:
+            goals = map(self._shop().goal, self._games)
+            self._weights = list(itertools.accumulate(goal.weight for goal in goals))
+        place = self.np_random.random() * self._weights[-1] if self._games else 0.0
+        return self._games[bisect.bisect(self._weights, place) :][:1]
 
     def _shop(self) -> Shop:
         return open_shop(*self._source)
@@ -200,7 +211,7 @@ class WebShopEnv(ForkableEnv):
 
     @staticmethod
     def _page(session: Session) -> str:
-        return plain(session.page())[:LONGEST_PAGE]
+        return cut(plain(session.page()), LONGEST_PAGE)
 
     def _info(self, session: Session) -> dict[str, Any]:
         goal, bought = session.goal, session.state.bought

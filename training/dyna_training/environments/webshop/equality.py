@@ -6,8 +6,8 @@ Usage::
     python -m dyna_training.environments.webshop.equality WebShop --sessions 200 --steps 20 --seed 0 --python PATH
 
 ``PATH`` is a Python that has what the original requires (its ``requirements.txt``, and Java for its search); it needs
-nothing of this project. The original runs as it is, with its own Lucene index, which is built from the same data, those
-of ``$WEBSHOP_DATA``, and kept in ``--cache``. Two things are set from outside: the seed of Python's generator, which the
+nothing of this project. The original runs as it is, with its own Lucene index, which is built from the data of
+``$WEBSHOP_DATA`` and kept in ``--cache``. Two things are set from outside: the seed of Python's generator, which the
 original leaves to chance, and, unless ``--nouns spacy``, which words of a title name things, since spaCy's model has to
 be downloaded.
 
@@ -77,7 +77,12 @@ class Report:
 
 
 def play(
-    repository: Path, python: str, shop: Shop, kind: Kind, scripts: Sequence[tuple[int, list[str]]], cache: Path
+    repository: Path,
+    python: str,
+    shop: Shop,
+    kind: Kind,
+    scripts: Sequence[tuple[int, list[str]]],
+    cache: Path,
 ) -> list[dict[str, Any]]:
     """Play scripts on the original (see `original`).
 
@@ -96,7 +101,9 @@ def play(
         RuntimeError: The original failed; the message holds the end of what it printed.
     """
     if not (repository / "web_agent_site").is_dir():
-        raise RuntimeError(f"{repository}: no clone of princeton-nlp/WebShop; it has no folder web_agent_site.")
+        raise RuntimeError(
+            f"{repository}: no clone of princeton-nlp/WebShop; it has no folder web_agent_site."
+        )
     settings = {
         "repository": str(repository.resolve()),
         **_files(shop.source[0], cache),
@@ -152,7 +159,15 @@ def _files(products: Path, cache: Path) -> dict[str, str]:
 
 
 def check(
-    repository: Path, *, python: str, shop: Shop, kind: Kind, sessions: int, steps: int, seed: int, cache: Path
+    repository: Path,
+    *,
+    python: str,
+    shop: Shop,
+    kind: Kind,
+    sessions: int,
+    steps: int,
+    seed: int,
+    cache: Path,
 ) -> Report:
     """Compare the shop with the original.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from dyna_training.environments.text import plain
 from dyna_training.environments.webshop.pages import BACK, BUY, NEXT, PREV
 from dyna_training.environments.webshop.reward import alike, normal
 from dyna_training.environments.webshop.search import RESULTS
 from dyna_training.environments.webshop.session import Session
 from dyna_training.environments.webshop.shop import PAGE
-from dyna_training.environments.webshop.text import plain, searches
+from dyna_training.environments.webshop.suggestions import searches
 
 _BRACKETS: Final = str.maketrans("[]", "  ")
 

@@ -68,9 +68,7 @@ def make_goals(products: Sequence[Product], kind: Kind) -> tuple[list[Goal], dic
     return goals, prices
 
 
-def _synthetic(
-    products: Sequence[Product], prices: Mapping[str, float], rng: random.Random
-) -> list[Goal]:
+def _synthetic(products: Sequence[Product], prices: Mapping[str, float], rng: random.Random) -> list[Goal]:
     goals: list[Goal] = []
     for product in products:
         if not product.instruction:

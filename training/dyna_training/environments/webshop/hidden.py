@@ -1,21 +1,21 @@
 """The hidden state of a session as compact text, for the privileged context of a world model.
 
-    page: results 2 of 5 for noise cancelling headphones
-    chosen: color black, and size large
-    goal: B08F7VYMZ8 (found as result 14)
-    goal attributes: noise cancelling, and hands free
-    goal options: color black, and size large
-    goal price: at most 60.00
+page: results 2 of 5 for noise cancelling headphones
+chosen: color black, and size large
+goal: B08F7VYMZ8 (found as result 14)
+goal attributes: noise cancelling, and hands free
+goal options: color black, and size large
+goal price: at most 60.00
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dyna_training.environments.text import plain
 from dyna_training.environments.webshop.goals import Wish
 from dyna_training.environments.webshop.session import Session
 from dyna_training.environments.webshop.shop import PAGE
-from dyna_training.environments.webshop.text import plain
 
 
 def hidden_state(session: Session) -> str:
@@ -60,4 +60,6 @@ def _page(session: Session) -> str:
 
 def _listed(things: Iterable[Wish]) -> str:
     items = [" ".join(thing) if isinstance(thing, tuple) else thing for thing in things]
-    return ", and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items) or "nothing"
+    return (
+        ", and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items) or "nothing"
+    )

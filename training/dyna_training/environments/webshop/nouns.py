@@ -21,8 +21,7 @@ Tagger = Callable[[str], tuple[str, ...]]
 MODEL: Final = "en_core_web_sm"
 
 _WORD = re.compile(r"(?<!\w)[^\W\d_](?:[\w.'’]*\w)?")
-_NO_NOUNS: Final = frozenset(
-    """
+_OTHERS: Final = """
     a about above across after all also an and any are as at be before behind below between both but by can each either
     every few for from he her his i if in into is it its just less like many may me more most much my no non nor not of
     off on one only onto or other our out over own per she so some such than that the their them then there these they
@@ -43,20 +42,18 @@ _NO_NOUNS: Final = frozenset(
     traditional transparent triple ultra unique universal useful vegan versatile vintage vivid warm washable waterproof
     wide wireless young
     assorted assembled baked based carved coated cordless cropped designed distressed embroidered engineered fitted
-    freeze-dried frosted included infused insulated knitted leakproof lined long-lasting made oiled padded printed quilted
-    relaxed ripped roasted scented sealed seamless shaped sleeveless stretchy textured tufted unscented unsweetened
-    upgraded upholstered used washed woven
-    """.split()
-)
-_UNITS: Final = frozenset(
-    "cm mm m ft inch inches in oz ml l g kg lb lbs w v mah gb tb mhz ghz hz fl ct pcs pc pk x h d".split()
-)
+    freeze-dried frosted included infused insulated knitted leakproof lined long-lasting made oiled padded printed
+    quilted relaxed ripped roasted scented sealed seamless shaped sleeveless stretchy textured tufted unscented
+    unsweetened upgraded upholstered used washed woven
+    """
+_UNITS: Final = "cm mm m ft inch inches in oz ml l g kg lb lbs w v mah gb tb mhz ghz hz fl ct pcs pc pk x h d"
+_NO_NOUNS: Final = frozenset((*_OTHERS.split(), *_UNITS.split()))
 
 
 def words(title: str) -> tuple[str, ...]:
     """Return the words of a title that can name things, in lower case and as often as they stand there."""
     found = (match.group().lower() for match in _WORD.finditer(title))
-    return tuple(word for word in found if word not in _NO_NOUNS and word not in _UNITS)
+    return tuple(word for word in found if word not in _NO_NOUNS)
 
 
 def tagger(nouns: Nouns) -> Tagger:

@@ -19,6 +19,7 @@ import sys
 import time
 import types
 from pathlib import Path
+from typing import Any
 
 
 class Tagged:
@@ -28,16 +29,15 @@ class Tagged:
         self.text, self.pos_ = text, "NOUN"
 
 
-def index(folder: Path, products: list[dict[str, object]]) -> None:
+def index(folder: Path, products: list[dict[str, Any]]) -> None:
     """Build the search index as the original's scripts do."""
     documents = folder.with_suffix(".documents")
     documents.mkdir(parents=True, exist_ok=True)
     with (documents / "documents.jsonl").open("w", encoding="utf-8") as file:
         for product in products:
-            options: dict[str, list[str]] = product["options"]  # type: ignore[assignment]
-            named = ", and ".join(f"{name}: {', '.join(values)}" for name, values in options.items())
-            bullets: list[str] = product["BulletPoints"]  # type: ignore[assignment]
-            text = f"{product['Title']} {product['Description']} {bullets[0]} {named}".lower()
+            options = product["options"].items()
+            named = ", and ".join(f"{name}: {', '.join(values)}" for name, values in options)
+            text = f"{product['Title']} {product['Description']} {product['BulletPoints'][0]} {named}".lower()
             file.write(json.dumps({"id": product["asin"], "contents": text}) + "\n")
     command = [sys.executable, "-m", "pyserini.index.lucene", "--collection", "JsonCollection"]
     command += ["--input", str(documents), "--index", str(folder), "--threads", "1", "--storeRaw"]
@@ -45,16 +45,21 @@ def index(folder: Path, products: list[dict[str, object]]) -> None:
     subprocess.run(command, check=True, stdout=2)
 
 
-def start(wanted: dict[str, object]) -> object:
+def start(wanted: dict[str, Any]) -> Any:
     """Import the original, put in what the request says, and return its environment."""
-    sys.path.insert(0, str(wanted["repository"]))
-    nouns: dict[str, list[str]] | None = wanted["nouns"]  # type: ignore[assignment]
+    sys.path.insert(0, wanted["repository"])
+    nouns: dict[str, list[str]] | None = wanted["nouns"]
     if nouns is not None:
-        model = lambda title: [Tagged(word) for word in nouns[title]]  # noqa: E731
-        sys.modules["spacy"] = types.SimpleNamespace(load=lambda name: model)  # type: ignore[assignment]
+
+        def model(title: str) -> list[Tagged]:
+            return [Tagged(word) for word in nouns[title]]
+
+        spacy: Any = types.ModuleType("spacy")
+        spacy.load = lambda name: model
+        sys.modules["spacy"] = spacy
     # The package's own __init__ would import the browser's client, too.
     package = types.ModuleType("web_agent_site.envs")
-    package.__path__ = [str(Path(str(wanted["repository"])) / "web_agent_site" / "envs")]
+    package.__path__ = [str(Path(wanted["repository"]) / "web_agent_site" / "envs")]
     sys.modules["web_agent_site.envs"] = package
     from web_agent_site import utils
 
@@ -65,7 +70,7 @@ def start(wanted: dict[str, object]) -> object:
     from web_agent_site.engine import engine
     from web_agent_site.envs import web_agent_text_env as text_env
 
-    folder = Path(str(wanted["index"]))
+    folder = Path(wanted["index"])
     human = wanted["kind"] == "human"
     if not folder.exists():
         index(folder, engine.load_products(wanted["products"], human_goals=human)[0])
@@ -79,19 +84,18 @@ def start(wanted: dict[str, object]) -> object:
     )
 
 
-def play(environment: object, goal: int, actions: list[str], number: int) -> dict[str, object]:
+def play(env: Any, goal: int, actions: list[str], number: int) -> dict[str, object]:
     """Play one session."""
-    env = environment  # the original has no types
-    env.session_prefix = f"{number}-"  # type: ignore[attr-defined]
-    pages = [env.reset(session=goal)[0]]  # type: ignore[attr-defined]
-    clickables = [env.get_available_actions()["clickables"]]  # type: ignore[attr-defined]
+    env.session_prefix = f"{number}-"
+    pages = [env.reset(session=goal)[0]]
+    clickables = [env.get_available_actions()["clickables"]]
     rewards, done, seconds = [], [], 0.0
     for action in actions:
         began = time.perf_counter()
-        page, reward, over, _ = env.step(action)  # type: ignore[attr-defined]
+        page, reward, over, _ = env.step(action)
         seconds += time.perf_counter() - began
         pages.append(page)
-        clickables.append(env.get_available_actions()["clickables"])  # type: ignore[attr-defined]
+        clickables.append(env.get_available_actions()["clickables"])
         rewards.append(float(reward))
         done.append(bool(over))
     return {"pages": pages, "clickables": clickables, "rewards": rewards, "done": done, "step_s": seconds}
@@ -103,7 +107,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     environment = start(json.loads(sys.stdin.readline()))
-    server = environment.server  # type: ignore[attr-defined]
+    server = environment.server
     answers.write(json.dumps({"goals": server.goals, "prices": server.product_prices}) + "\n")
     for number, line in enumerate(sys.stdin):
         request = json.loads(line)

@@ -88,7 +88,16 @@ def done_page(asin: str, options: dict[str, str], reward: float) -> str:
     for character in "<>&'":
         chosen = chosen.replace(character, f"\\u{ord(character):04x}")
     purchased = ("asin", asin, "options", chosen, "attrs", "None", "category", "None", "query", "None")
-    target = ("asin", "options", "attrs", "price upper", "instuction text", "category", "product category", "query")
+    target = (
+        "asin",
+        "options",
+        "attrs",
+        "price upper",
+        "instuction text",
+        "category",
+        "product category",
+        "query",
+    )
     return _joined(
         [
             *("Thank you for shopping with us!", "Your code:", "None", "(Paste it in your MTurk interface.)"),

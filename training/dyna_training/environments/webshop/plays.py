@@ -8,15 +8,37 @@ from typing import Final
 from dyna_training.environments.webshop.experts import OracleExpert
 from dyna_training.environments.webshop.pages import BUY
 from dyna_training.environments.webshop.session import Session
-from dyna_training.environments.webshop.text import searches
+from dyna_training.environments.webshop.suggestions import searches
 
 _NONSENSE: Final = (
-    *("", "dance", "search", "click", "search[]", "click[]", "Search[shoes]", " click[buy now]", "click[search]"),
-    *("click[buy", "click[b000000000]", "click[no such option]", "search shoes", "click[next >", "think[shoes]"),
+    *(
+        "",
+        "dance",
+        "search",
+        "click",
+        "search[]",
+        "click[]",
+        "Search[shoes]",
+        " click[buy now]",
+        "click[search]",
+    ),
+    *(
+        "click[buy",
+        "click[b000000000]",
+        "click[no such option]",
+        "search shoes",
+        "click[next >",
+        "think[shoes]",
+    ),
 )
 _ODD: Final = (
     *("search[ ]", "search[the of and]", "search[a]b]", "search[qwxzyk]", "search[MEN'S Shoes, 10.5 (wide)]"),
-    *("search[3.5mm 12-pack t-shirts]", "search[café crème ½ ★]", "search[shoes] and more", "search[red red red]"),
+    *(
+        "search[3.5mm 12-pack t-shirts]",
+        "search[café crème ½ ★]",
+        "search[shoes] and more",
+        "search[red red red]",
+    ),
 )
 
 
@@ -28,7 +50,8 @@ def actions(session: Session, steps: int, seed: int) -> list[str]:
         steps: Least number of actions.
         seed: Seeds them.
     """
-    rng, done = random.Random(f"{seed} {session.name}"), []
+    rng = random.Random(f"{seed} {session.name}")
+    done: list[str] = []
     expert, session = OracleExpert(session), session.fork()
     wanders, buys_well = rng.random() < 0.7, rng.random() < 0.5
     while session.state.page != "done":

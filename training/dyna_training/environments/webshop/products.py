@@ -22,8 +22,8 @@ CATALOGUES: Final[tuple[tuple[str, str], ...]] = (
 HUMAN_FILE: Final = "items_human_ins.json"
 """Name of the file of instructions that people wrote."""
 HOW_TO_GET: Final = (
-    "Get items_shuffle_1000.json, items_ins_v2_1000.json and, for human goals, items_human_ins.json: `setup.sh -d small` "
-    "of the project princeton-nlp/WebShop downloads them into its folder data. Set WEBSHOP_DATA to that folder."
+    "Get items_shuffle_1000.json, items_ins_v2_1000.json and, for human goals, items_human_ins.json: `setup.sh -d "
+    "small` of the project princeton-nlp/WebShop downloads them into its folder data. Set WEBSHOP_DATA to that folder."
 )
 _DEFAULT_PRICE: Final = 100.0
 _LONGEST_ID: Final = 10
@@ -189,9 +189,15 @@ def records(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     except json.JSONDecodeError as error:
         raise GameFileError(f"{file}, line {number}: no JSON: {error.msg}. {HOW_TO_GET}") from error
     except UnicodeDecodeError as error:
-        raise GameFileError(f"{file}, after line {number}: not UTF-8 ({error.reason}). {HOW_TO_GET}") from error
+        raise GameFileError(
+            f"{file}, after line {number}: not UTF-8 ({error.reason}). {HOW_TO_GET}"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise GameFileError(f"{file}, line {number}: no product of WebShop: {error}. {HOW_TO_GET}") from error
     except (EOFError, lzma.LZMAError) as error:
-        raise GameFileError(f"{file}, after line {number}: the file is truncated or corrupt. {HOW_TO_GET}") from error
+        raise GameFileError(
+            f"{file}, after line {number}: the file is truncated or corrupt. {HOW_TO_GET}"
+        ) from error
 
 
 def _mapping(file: Path) -> Mapping[str, Any]:

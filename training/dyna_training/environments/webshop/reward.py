@@ -19,8 +19,7 @@ from dyna_training.environments.webshop.products import Product
 
 SIMILAR: Final = 85
 """Percentage above which two texts are the same."""
-COLORS: Final = tuple(
-    """
+_COLORS: Final = """
     alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown burgundy camel camo
     caramel champagne charcoal cheetah chestnut chocolate christmas coffee cognac copper coral cranberry cream crystal
     dark denim eggplant elephant espresso fuchsia gold granite grape graphite grass gray green grey heather indigo ivory
@@ -28,8 +27,8 @@ COLORS: Final = tuple(
     mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red rose royal rust sand
     sapphire seashell silver skull slate steel stone stonewash sunflower tan taupe teal tiger turquoise violet walnut
     wheat white wine yellow
-    """.split()
-)
+    """
+COLORS: Final = tuple(_COLORS.split())
 """The original's colours, in its order: of an option that holds one, only the first is compared."""
 _LATIN_1: Final = dict.fromkeys(range(128, 256))
 

@@ -1,8 +1,9 @@
 """A customer's session: a small state, and what searching and clicking make of it.
 
 Rules are the original's: ``search[…]`` works on every page, a click only on what the page offers, in any case of
-letters and, beyond the original, without accents; anything else leaves the page as it is. The original's doors for its authors, searches that begin with ``<r>``,
-``<a>``, ``<c>`` or ``<q>``, are ordinary searches here: they would show what is hidden, or draw at random.
+letters and, beyond the original, without accents; anything else leaves the page as it is. The original's doors for its
+authors, searches that begin with ``<r>``, ``<a>``, ``<c>`` or ``<q>``, are ordinary searches here: they would show what
+is hidden, or draw at random.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from dyna_training.environments.text import plain
 from dyna_training.environments.webshop import pages
 from dyna_training.environments.webshop.goals import Goal
 from dyna_training.environments.webshop.products import Product
 from dyna_training.environments.webshop.reward import Reward, reward
 from dyna_training.environments.webshop.shop import PAGE, Shop, parse
-from dyna_training.environments.webshop.text import plain
 
 LONGEST: Final = 2000
 """Characters of an action; a longer one does nothing."""

@@ -2,7 +2,7 @@
 
 | split | goals |
 |---|---|
-| ``train``, ``dev``, ``test`` | synthetic goals of four departments, 80, 10 and 10 % of the instructions by their hash |
+| ``train``, ``dev``, ``test`` | synthetic goals of four departments; 80, 10 and 10 % of the instructions, by hash |
 | ``unseen_category`` | synthetic goals of the department `HELD_OUT`, which is in no other split |
 | ``human_train``, ``human_dev``, ``human_test``, ``human_unseen_category`` | goals that people wrote |
 
@@ -81,7 +81,8 @@ def _published(goals: Sequence[Goal]) -> list[Part | None]:
         known = _family(goal) in measured
         part: Part = "unseen_category" if goal.product.category == HELD_OUT else "train"
         rest.append(None if known else part)
-    return [*(["test"] * _TEST), *(["dev"] * (_DEV - _TEST)), *rest]
+    published: list[Part | None] = ["test" if number < _TEST else "dev" for number in range(_DEV)]
+    return published + rest
 
 
 def _family(goal: Goal) -> str:

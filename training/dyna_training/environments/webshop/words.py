@@ -1,8 +1,8 @@
 """What a search is made of: words as Lucene's English analysis makes them, so that results rank as in the original.
 
-A text is cut as Unicode's rules for words say (annex 29), lower-cased, freed of a possessive ``'s`` and of the commonest
-words, and stemmed by Porter's algorithm (M. F. Porter, An algorithm for suffix stripping, 1980, with the two changes of
-its author's own program).
+A text is cut as Unicode's rules for words say (annex 29), lower-cased, freed of a possessive ``'s`` and of the
+commonest words, and stemmed by Porter's algorithm (M. F. Porter, An algorithm for suffix stripping, 1980, with
+the two changes of its author's own program).
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-STOP_WORDS: Final = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
-    "to was will with".split()
-)
+_COMMON: Final = """
+    a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to
+    was will with
+"""
+STOP_WORDS: Final = frozenset(_COMMON.split())
 
 _ALONE = "[\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 """Characters that are words by themselves: ideographs and hiragana."""
-_FRACTIONS = "[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u215f\u2460-\u249b\u24ea-\u24ff\u2776-\u2793]"
+_FRACTIONS = (
+    "[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u215f\u2460-\u249b\u24ea-\u24ff\u2776-\u2793]"
+)
 """Numbers in circles, above the line, or broken: Python counts them among the letters, Unicode's rules do not."""
 _ACCENTS = "\u00ad\u0300-\u036f\u200c\u200e\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff\uff9e\uff9f"
 _MARKS = f"[{_ACCENTS}\u200d]*"
@@ -123,7 +126,7 @@ def _closed(word: str) -> bool:
 
 
 def _plurals(word: str) -> str:
-    if word.endswith("sses") or word.endswith("ies"):
+    if word.endswith(("sses", "ies")):
         return word[:-2]
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
