@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import Final
@@ -25,10 +26,13 @@ _STRANGE: Final = re.compile(r"[^\n\t -~]")
 
 def plain(text: str) -> str:
     """Return a text in printable ASCII: letters without accents, plain quotes and dashes, ``?`` for the rest."""
-    if _STRANGE.search(text) is None:
-        return text
-    decomposed = unicodedata.normalize("NFKD", text.translate(_SIGNS))
-    return _STRANGE.sub("?", "".join(letter for letter in decomposed if not unicodedata.combining(letter)))
+    return _STRANGE.sub(lambda match: _plain_letter(match[0]), text)
+
+
+@functools.cache
+def _plain_letter(letter: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", letter.translate(_SIGNS))
+    return _STRANGE.sub("?", "".join(part for part in decomposed if not unicodedata.combining(part)))
 
 
 def cut(text: str, longest: int) -> str:

@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from dyna_training.environments.base import ForkableEnv, text_space
 from dyna_training.environments.text import cut, plain
@@ -26,15 +26,17 @@ MAX_STEPS: Final = 50
 LONGEST_PAGE: Final = 32_768
 """Characters of a page; what is longer is cut off."""
 _OFFERED, _CHOSEN, _NORMAL = "\x1b[36m", "\x1b[1;32m", "\x1b[0m"
+Reward = Literal["success", "score"]
 _BUTTONS: Final = ("back to search", "next >", "< prev", "description", "features", "reviews", "buy now")
 
 
 class WebShopEnv(ForkableEnv):
     """WebShop: find and buy the product that an instruction asks for, with the right options.
 
-    Actions are ``search[words]`` and ``click[what the page offers]``. The reward is the paper's, between 0 and 1, with
-    the step that buys, which ends the episode; `info` says ``won`` where it is 1. What the page does not offer costs
-    a step and shows the page again, as in the original.
+    Actions are ``search[words]`` and ``click[what the page offers]``. Buying ends the episode. Its ``score`` is the
+    paper's reward, between 0 and 1, and a score of 1 is a success (``won``). The reward is 1 with a success and 0
+    otherwise, as everywhere in this project; with ``reward="score"`` it is the paper's. What the page does not offer
+    costs a step and shows the page again, as in the original.
 
     `info` always has ``task``, ``task_type`` (the department), ``game_id``, ``score``, ``max_score``, ``won`` and,
     unless switched off, ``admissible_actions``: what can be clicked on and, where there is a search bar, some
@@ -55,6 +57,7 @@ class WebShopEnv(ForkableEnv):
         split: Split | None = None,
         games: Sequence[str] | None = None,
         data_dir: str | Path | None = None,
+        reward: Reward = "success",
         nouns: Nouns = "words",
         attributes_page: bool = False,
         max_steps: int = MAX_STEPS,
@@ -66,6 +69,7 @@ class WebShopEnv(ForkableEnv):
             split: Draw goals from this split.
             games: Draw from these goals instead: ``synthetic/<number>`` or ``human/<number>``.
             data_dir: Folder with the original's data files, or the file of products; default ``$WEBSHOP_DATA``.
+            reward: What is rewarded: that exactly the right thing is bought, or the paper's score.
             nouns: How the reward finds the words of a title that name things: ``words`` goes by lists, ``spacy`` asks
                 the original's model, which must be installed.
             attributes_page: Whether products have a page of attributes, as the original's ``show_attrs``.
@@ -80,6 +84,8 @@ class WebShopEnv(ForkableEnv):
             raise ValueError("Give either split or games, not both.")
         if max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        if reward not in ("success", "score"):
+            raise ValueError(f"reward must be 'success' or 'score', got {reward!r}.")
         if nouns not in NOUNS:
             raise ValueError(f"nouns must be 'words' or 'spacy', got {nouns!r}.")
         self.action_space = text_space(LONGEST)
@@ -90,6 +96,7 @@ class WebShopEnv(ForkableEnv):
             parse(game)
         if split is not None:
             self._games.extend(games_of(split, self._shop()))
+        self._reward = reward
         self._weights: list[float] = []
         self._attributes_page = attributes_page
         self._max_steps = max_steps
@@ -128,7 +135,7 @@ class WebShopEnv(ForkableEnv):
             action: Any text.
 
         Returns:
-            The page, reward (the paper's, with the purchase), terminated (bought), truncated (`max_steps` reached),
+            The page, reward (with the purchase), terminated (bought), truncated (`max_steps` reached),
             and `info`.
 
         Raises:
@@ -139,7 +146,8 @@ class WebShopEnv(ForkableEnv):
         self._steps += 1
         over = session.state.bought is not None
         truncated = not over and self._steps >= self._max_steps
-        reward = bought.total if bought else 0.0
+        score = bought.total if bought else 0.0
+        reward = score if self._reward == "score" else float(score == 1.0)
         return self._page(session), reward, over, truncated, self._info(session)
 
     def fork(self) -> Self:

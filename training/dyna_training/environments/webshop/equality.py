@@ -57,8 +57,8 @@ class Report:
         rewards: How many sessions ended with which reward.
         differences: Differences of each sort.
         examples: What differs.
-        original_s: Seconds that the original's steps took.
-        ours_s: Seconds that the same steps took here.
+        original_s: Seconds of processor time that the original's steps took.
+        ours_s: Seconds of processor time that the same steps took here.
     """
 
     sessions: int = 0
@@ -202,22 +202,24 @@ def check(
 
 def compare(session: Session, script: Sequence[str], transcript: dict[str, Any], report: Report) -> None:
     """Play a script and add the differences from a transcript of the original to a report."""
+    began = time.process_time()
+    seen = [(session.page(), list(session.clickables()), 0.0, False), *(_act(session, a) for a in script)]
+    report.ours_s += time.process_time() - began
     report.original_s += transcript["step_s"]
-    for index, action in enumerate((None, *script)):
-        where, gained, began = f"{session.name}, step {index}: {action}", 0.0, time.perf_counter()
-        if action is not None and session.act(action) and session.state.bought:
-            gained = session.state.bought.total
-        page = session.page()
-        clickables = list(session.clickables())
-        report.ours_s += time.perf_counter() - began if action is not None else 0.0
-        report.compare("pages", where, page, transcript["pages"][index])
-        report.compare("clickables", where, clickables, transcript["clickables"][index])
-        if action is not None:
-            report.steps += 1
-            report.compare("rewards", where, gained, transcript["rewards"][index - 1])
-            report.compare("ends", where, session.state.page == "done", transcript["done"][index - 1])
-    if session.state.bought:
-        report.rewards[round(session.state.bought.total, 2)] += 1
+    report.steps += len(script)
+    rewards, ends = [0.0, *transcript["rewards"]], [False, *transcript["done"]]
+    theirs = zip(transcript["pages"], transcript["clickables"], rewards, ends, strict=True)
+    for index, (mine, other) in enumerate(zip(seen, theirs, strict=True)):
+        where = f"{session.name}, step {index}: {script[index - 1] if index else 'reset'}"
+        for what, ours, it in zip(("pages", "clickables", "rewards", "ends"), mine, other, strict=True):
+            report.compare(what, where, ours, it)
+    report.rewards[round(seen[-1][2], 2)] += 1
+
+
+def _act(session: Session, action: str) -> tuple[str, list[str], float, bool]:
+    bought = session.act(action) and session.state.bought
+    reward = bought.total if bought else 0.0
+    return session.page(), list(session.clickables()), reward, session.state.page == "done"
 
 
 def _plain(goal: Goal) -> dict[str, Any]:
@@ -273,7 +275,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print(report: Report) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
-    table = Table(title=f"The shop against the original: {report.sessions} sessions, {report.steps} actions")
+    console.print(f"The shop against the original: {report.sessions} sessions, {report.steps} actions")
+    table = Table()
     table.add_column("compared", no_wrap=True)
     table.add_column("differences", justify="right")
     for what, count in report.differences.items():
@@ -282,7 +285,7 @@ def _print(report: Report) -> None:
     rewards = ", ".join(f"{reward:g}: {count}" for reward, count in sorted(report.rewards.items()))
     console.print(f"Sessions by reward: {rewards}")
     rates = (report.steps / report.original_s, report.steps / report.ours_s)
-    console.print(f"Steps per second: original {rates[0]:,.0f}, here {rates[1]:,.0f}")
+    console.print(f"Steps per second of processor time: original {rates[0]:,.0f}, here {rates[1]:,.0f}")
     for example in report.examples[:10]:
         console.print_json(json.dumps(example))
 

@@ -8,7 +8,7 @@ to load the model. It is answered with ``{"goals": […], "prices": {…}}``.
 
 Each further line is ``{"goal": number, "actions": […]}``, answered with ``{"pages": […], "clickables": […],
 "rewards": […], "done": […], "step_s": …}``; index 0 of pages and clickables is the state after the reset, and time is
-seconds. It imports nothing of this project, so that it also runs in an environment without it.
+seconds of processor time. It imports nothing of this project, so that it also runs in an environment without it.
 """
 
 import json
@@ -87,17 +87,16 @@ def start(wanted: dict[str, Any]) -> Any:
 def play(env: Any, goal: int, actions: list[str], number: int) -> dict[str, object]:
     """Play one session."""
     env.session_prefix = f"{number}-"
-    pages = [env.reset(session=goal)[0]]
-    clickables = [env.get_available_actions()["clickables"]]
-    rewards, done, seconds = [], [], 0.0
+    pages, clickables, rewards, done = [env.reset(session=goal)[0]], [], [], []
+    began = time.process_time()
     for action in actions:
-        began = time.perf_counter()
         page, reward, over, _ = env.step(action)
-        seconds += time.perf_counter() - began
         pages.append(page)
-        clickables.append(env.get_available_actions()["clickables"])
+        clickables.append(list(env.text_to_clickable))  # of the page before: a step begins with finding them
         rewards.append(float(reward))
         done.append(bool(over))
+    seconds = time.process_time() - began
+    clickables.append(env.get_available_actions()["clickables"])
     return {"pages": pages, "clickables": clickables, "rewards": rewards, "done": done, "step_s": seconds}
 
 

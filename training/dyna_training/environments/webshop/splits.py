@@ -20,7 +20,7 @@ from typing import Final, Literal, get_args
 
 from dyna_training.environments.base import GameFileError
 from dyna_training.environments.webshop.goals import Goal, Kind
-from dyna_training.environments.webshop.products import HOW_TO_GET
+from dyna_training.environments.webshop.products import HOW_TO_GET, HUMAN_FILE
 from dyna_training.environments.webshop.shop import Shop
 
 Part = Literal["train", "dev", "test", "unseen_category"]
@@ -60,7 +60,8 @@ def games(split: Split, shop: Shop) -> list[str]:
     wanted = split.removeprefix("human_")
     names = [f"{kind}/{number}" for number, part in enumerate(parts) if part == wanted]
     if not names:
-        raise GameFileError(f"{shop.source[0]}: no {kind} goals for the split {split}. {HOW_TO_GET}")
+        hint = f" Goals that people wrote are in {HUMAN_FILE}. {HOW_TO_GET}" if kind == "human" else ""
+        raise GameFileError(f"{shop.source[0]}: no {kind} goals for the split {split}.{hint}")
     return names
 
 
