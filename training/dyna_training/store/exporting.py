@@ -59,8 +59,9 @@ def export(source: Source, out: Path, settings: ChatSettings, command: str = "")
             except ValueError as error:
                 raise StoreError(f"{error}; export it with --context agent") from error
             counts.update(episodes=1, rows=len(found))
-            reasons = (why_not_learned(step, settings) for step in trajectory.transitions)
-            context_only.update(reason for reason in reasons if reason)
+            if settings.format != "trl-preference":  # of two answers one is better, whoever should imitate it
+                reasons = (why_not_learned(step, settings) for step in trajectory.transitions)
+                context_only.update(reason for reason in reasons if reason)
             yield from found
 
     with new_folder(out) as folder:
