@@ -78,6 +78,7 @@ class Conformance:
         refusals: How observations begin that say that a command did nothing.
         steps: Of the check for leaks; ten thousand in ``make slow``.
         growth: How many MB these steps may add.
+        without_expert: Further episodes, which have no expert.
         solution: Commands that win the first of `episodes`, of an environment that has no expert.
         partial_credit: Whether steps before the last one are rewarded, too.
         sampled: How many admissible commands are tried in each state, where there are hundreds; None is all.
@@ -90,10 +91,15 @@ class Conformance:
     refusals: ClassVar[tuple[str, ...]] = ()
     steps: ClassVar[int] = 1000
     growth: ClassVar[float] = 8.0
+    without_expert: ClassVar[Sequence[Options]] = ()
     solution: ClassVar[Sequence[str]] = ()
     partial_credit: ClassVar[bool] = False
     sampled: ClassVar[int | None] = None
     harmless: ClassVar[Callable[[ForkableEnv, str], bool]] = staticmethod(is_harmless)
+
+    @property
+    def everything(self) -> Sequence[Options]:
+        return (*self.episodes, *self.without_expert)
 
     @pytest.fixture
     def env(self) -> Iterator[ForkableEnv]:
@@ -104,7 +110,7 @@ class Conformance:
     # ------------------------------------------------------------------ determinism
 
     def test_equal_commands_give_equal_episodes(self) -> None:
-        for options in self.episodes:
+        for options in self.everything:
             commands = wander(begun(type(self).make(), options), 15, seed=1)
             assert played(type(self).make(), options, commands) == played(
                 type(self).make(), options, commands
@@ -130,7 +136,7 @@ class Conformance:
     # ------------------------------------------------------------------ forks and resets
 
     def test_a_fork_is_equal_and_independent(self) -> None:
-        for options in self.episodes:
+        for options in self.everything:
             env = begun(type(self).make(), options)
             wander(env, 8, seed=3)
             twin, third = env.fork(), env.fork()
@@ -143,7 +149,7 @@ class Conformance:
             assert went_on(env, own_way) == went_on(third, own_way)
 
     def test_reset_after_any_state_begins_afresh(self, env: ForkableEnv) -> None:
-        for options in self.episodes:
+        for options in self.everything:
             first = env.reset(seed=0, options=dict(options))
             for steps in (1, 12):
                 wander(env, steps, seed=steps)
@@ -158,7 +164,7 @@ class Conformance:
     # ------------------------------------------------------------------ commands
 
     def test_admissible_commands_are_accepted(self) -> None:
-        for options in self.episodes:
+        for options in self.everything:
             env = begun(type(self).make(), options)
             for seed in range(3):
                 commands = env.admissible()
@@ -184,7 +190,7 @@ class Conformance:
     # ------------------------------------------------------------------ pictures
 
     def test_it_draws_itself_for_a_terminal(self) -> None:
-        for options in self.episodes:
+        for options in self.everything:
             env = begun(type(self).make(), options)
             wander(env, 5, seed=6)
             picture, before = env.render(), (env.hidden_state(), env.admissible())
@@ -212,6 +218,8 @@ class Conformance:
         assert terminated
 
     def test_the_expert_solves_its_games(self) -> None:
+        for options in self.without_expert:
+            assert begun(type(self).make(), options).expert() is None, options
         if self.solution:
             assert begun(type(self).make(), self.episodes[0]).expert() is None
             return

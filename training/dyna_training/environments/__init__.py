@@ -12,6 +12,7 @@ from dyna_training.environments.base import Expert, ForkableEnv, GameFileError, 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
     "dyna/Maze-v0": "dyna_training.environments.maze.env:MazeEnv",
+    "dyna/MiniWoB-v0": "dyna_training.environments.miniwob.env:MiniWobEnv",
     "dyna/Sokoban-v0": "dyna_training.environments.sokoban.env:SokobanEnv",
     "dyna/Taxi-v0": "dyna_training.environments.taxi.env:TaxiEnv",
     "dyna/ScienceWorld-v0": "dyna_training.environments.scienceworld.env:ScienceWorldEnv",

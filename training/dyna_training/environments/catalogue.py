@@ -18,6 +18,7 @@ from dyna_training.environments.base import ForkableEnv
 
 ALFWORLD: Final = "dyna/ALFWorld-v0"
 MAZE: Final = "dyna/Maze-v0"
+MINIWOB: Final = "dyna/MiniWoB-v0"
 SOKOBAN: Final = "dyna/Sokoban-v0"
 TAXI: Final = "dyna/Taxi-v0"
 SCIENCEWORLD: Final = "dyna/ScienceWorld-v0"
@@ -29,6 +30,7 @@ CATALOGUES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ALFWORLD: "dyna_training.environments.alfworld.catalogue:Households",
         MAZE: "dyna_training.environments.maze.catalogue:Mazes",
+        MINIWOB: "dyna_training.environments.miniwob.catalogue:WebPages",
         SOKOBAN: "dyna_training.environments.sokoban.catalogue:SokobanLevels",
         TAXI: "dyna_training.environments.taxi.catalogue:Rides",
         SCIENCEWORLD: "dyna_training.environments.scienceworld.catalogue:ScienceWorldGames",
