@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
@@ -20,7 +21,11 @@ _KEYS = ("reasoning_content", "reasoning")
 
 
 class VllmChatModel(ChatOpenAI):
-    """``ChatOpenAI`` with the thinking in ``additional_kwargs["reasoning_content"]``."""
+    """``ChatOpenAI`` with the thinking in ``additional_kwargs["reasoning_content"]``, and a profile that says that
+    answers can be held to a JSON schema, which a vLLM server does for every model."""
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return {"structured_output": True}
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         data = response if isinstance(response, dict) else response.model_dump(warnings=False)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+from operator import itemgetter
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
 
 from dyna_nodes.nouns import digest_of
@@ -53,6 +54,21 @@ def named(model: BaseChatModel | str) -> BaseChatModel:
 def aside(name: str) -> RunnableConfig:
     """Return the configuration of a call whose tokens are not part of the user's message stream."""
     return RunnableConfig(tags=[TAG_NOSTREAM], run_name=name)
+
+
+def held_to(model: BaseChatModel, schema: dict[str, Any]) -> Runnable[Any, Any]:
+    """Return a model whose answers are messages with JSON of a schema, where its profile says that it can do that.
+
+    Any other model is returned as it is: what it answers may be anything.
+
+    Args:
+        model: A chat model; ``profile["structured_output"]`` counts.
+        schema: A JSON schema with a title.
+    """
+    if not (model.profile or {}).get("structured_output"):
+        return model
+    held = model.with_structured_output(schema, method="json_schema", include_raw=True)
+    return held | RunnableLambda(itemgetter("raw"))
 
 
 def answer_text(answer: object) -> str:

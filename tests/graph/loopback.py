@@ -39,7 +39,8 @@ def openai_server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(self.asked)
             reply(self)
 
         def log_message(self, format: str, *args: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, named, quoted
+from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, held_to, named, quoted
 from dyna_nodes.critics.base import failure
 from dyna_nodes.nouns import Decision, History, Simulation, Verdict
 
@@ -29,12 +29,28 @@ Answer with one JSON object and nothing else:
 
 _DECISIONS = (Decision.APPROVE, Decision.REJECT, Decision.ESCALATE)
 
+SCHEMA: dict[str, Any] = {
+    "title": "Verdict",
+    "description": "What becomes of the proposed action.",
+    "type": "object",
+    "properties": {
+        "decision": {"type": "string", "enum": [d.value for d in _DECISIONS]},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "reason": {"type": "string", "maxLength": 240},
+        "hint": {"type": "string", "maxLength": 240},
+    },
+    "required": ["decision", "score", "reason", "hint"],
+    "additionalProperties": False,
+}
+"""What a model that can be held to a JSON schema is held to; the texts are short, so that no answer is cut off."""
+
 
 class JudgeCritic:
     """Asks a chat model for a verdict on every simulation, all in one batch.
 
-    Everything that comes from tools, environments, the policy or the world model is shown as data. An answer
-    that is no verdict, or a model that raises, is a failed verdict of that simulation.
+    Everything that comes from tools, environments, the policy or the world model is shown as data. A model whose
+    profile says that it can is held to a verdict's JSON schema, as all models behind a vLLM server are. An answer that
+    is no verdict, or a model that raises, is a failed verdict of that simulation.
 
     Args:
         model: Any chat model, or its name as `init_chat_model` takes it.
@@ -52,6 +68,7 @@ class JudgeCritic:
         name: str = "judge",
     ) -> None:
         self.model = named(model)
+        self._asked = held_to(self.model, SCHEMA)
         self.instruction = (
             INSTRUCTION.format(untrusted=UNTRUSTED).strip() if instruction is None else instruction
         )
@@ -61,14 +78,14 @@ class JudgeCritic:
     def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order."""
         prompts, asked = self._prompts(history, simulations)
-        answers = self.model.batch(prompts, aside(self.name), return_exceptions=True) if prompts else []
+        answers = self._asked.batch(prompts, aside(self.name), return_exceptions=True) if prompts else []
         return self._verdicts(simulations, asked, answers)
 
     async def ajudge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order, without blocking the event loop."""
         prompts, asked = self._prompts(history, simulations)
         answers = (
-            await self.model.abatch(prompts, aside(self.name), return_exceptions=True) if prompts else []
+            await self._asked.abatch(prompts, aside(self.name), return_exceptions=True) if prompts else []
         )
         return self._verdicts(simulations, asked, answers)
 

@@ -104,7 +104,7 @@ class Reading:
         Raises:
             KeyError: Fields are missing; also TypeError, ValueError, IndexError for what is odd in other ways.
         """
-        ids = [int(i) for i in choice["token_ids"] or ()]
+        ids = [int(i) for i in choice["token_ids"]]
         self._finish = choice.get("finish_reason") or self._finish
         if choice.get("prompt_logprobs"):
             rows = choice["prompt_logprobs"][len(self._request.prefix) :]
