@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from operator import itemgetter
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -68,7 +67,8 @@ def held_to(model: BaseChatModel, schema: dict[str, Any]) -> Runnable[Any, Any]:
     if not (model.profile or {}).get("structured_output"):
         return model
     held = model.with_structured_output(schema, method="json_schema", include_raw=True)
-    return held | RunnableLambda(itemgetter("raw"))
+    raw: Runnable[Any, Any] = RunnableLambda(lambda answer: answer["raw"])
+    return held | raw
 
 
 def answer_text(answer: object) -> str:

