@@ -374,6 +374,27 @@ def test_seldom_asked_attributes_are_drawn_more_often(shop: Shop) -> None:
     assert drawn["fashion"] / 300 < 0.6 < everywhere["fashion"] / everywhere.total()
 
 
+def test_a_broken_instruction_is_explained(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, record())
+    (folder / "items_human_ins.json").write_text(
+        json.dumps({"B000000001": [{"instruction": "i want shoes"}]})
+    )
+    with pytest.raises(GameFileError, match=r"product 0: .* no 'instruction_options'"):
+        load_products(folder)
+    (folder / "items_human_ins.json").unlink()
+    asks = {"B000000001": {"attributes": [], "instruction": "Find me shoes", "instruction_attributes": []}}
+    (folder / "items_ins_v2_1000.json").write_text(json.dumps(asks))
+    with pytest.raises(GameFileError, match=r"product 0: .* its instruction asks for no attributes"):
+        load_products(folder)
+
+
+def test_a_product_may_say_nothing(tmp_path: Path) -> None:
+    bare = record(small_description=[], full_description="", customization_options="")
+    shopping = session(open_shop(folder_of(tmp_path, bare)), "search[shoes]", "click[b000000001]")
+    assert shopping.act("click[features]")
+    assert shopping.page().endswith("Back to Search [SEP] < Prev")
+
+
 def test_human_goals_of_the_originals_file(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, record())
     written = [

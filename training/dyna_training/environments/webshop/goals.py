@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from dyna_training.environments.webshop.products import Product
 
@@ -91,17 +91,11 @@ def _human(products: Sequence[Product], prices: Mapping[str, float], rng: random
     goals: list[Goal] = []
     for product in products:
         for written in product.human:
-            if written["instruction_attributes"]:
+            if written.attributes:
                 limit, said = _limit(prices[product.asin], rng)
-                instruction = written["instruction"].strip(".") + said
-                wanted = tuple(written["instruction_attributes"])
-                goals.append(Goal(product, instruction, wanted, _wishes(written), limit))
+                instruction = written.instruction + said
+                goals.append(Goal(product, instruction, written.attributes, written.options, limit))
     return goals
-
-
-def _wishes(written: Mapping[str, Any]) -> tuple[Wish, ...]:
-    options = written["instruction_options"]
-    return tuple(options.items() if isinstance(options, dict) else options)
 
 
 def _limit(price: float, rng: random.Random) -> tuple[float, str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dyna_training.environments.base import GameFileError
 
@@ -31,6 +31,14 @@ _LONGEST_ID: Final = 10
 Options = tuple[tuple[str, tuple[str, ...]], ...]
 
 
+class Written(NamedTuple):
+    """An instruction that a person wrote, and the attributes and options that it asks for."""
+
+    instruction: str
+    attributes: tuple[str, ...]
+    options: tuple[str | tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """One product.
@@ -48,7 +56,7 @@ class Product:
         attributes: Attributes that were found in its texts.
         instruction: What a user is to ask for who wants this product; empty where none was made up.
         wanted: Those of `attributes` that the instruction asks for.
-        human: Instructions that people wrote, as in the file.
+        human: Instructions that people wrote.
     """
 
     asin: str
@@ -63,7 +71,7 @@ class Product:
     attributes: tuple[str, ...]
     instruction: str = ""
     wanted: tuple[str, ...] = ()
-    human: tuple[Mapping[str, Any], ...] = ()
+    human: tuple[Written, ...] = ()
 
     @property
     def price_tag(self) -> str:
@@ -125,6 +133,8 @@ def load_products(data_dir: str | Path | None = None) -> list[Product]:
 
 def _product(record: Mapping[str, Any], attributes: Mapping[str, Any], human: Any) -> Product:
     bullets = record["small_description"]
+    if attributes.get("instruction") and not attributes.get("instruction_attributes"):
+        raise ValueError("its instruction asks for no attributes")
     return Product(
         asin=record["asin"],
         title=_text(record, "name"),
@@ -139,8 +149,14 @@ def _product(record: Mapping[str, Any], attributes: Mapping[str, Any], human: An
         attributes=tuple(attributes.get("attributes", ("DUMMY_ATTR",))),
         instruction=attributes.get("instruction") or "",
         wanted=tuple(attributes.get("instruction_attributes") or ()),
-        human=tuple(human or record.get("instructions") or ()),
+        human=tuple(map(_written, human or record.get("instructions") or ())),
     )
+
+
+def _written(record: Mapping[str, Any]) -> Written:
+    options = record["instruction_options"]
+    wishes = tuple(options.items()) if isinstance(options, dict) else tuple(options)
+    return Written(record["instruction"].strip("."), tuple(record["instruction_attributes"]), wishes)
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:
@@ -221,5 +237,5 @@ def documents(products: Sequence[Product]) -> Iterator[tuple[str, str]]:
     """Yield id and text of each product, as they are searched."""
     for product in products:
         named = ", and ".join(f"{name}: {', '.join(values)}" for name, values in product.options)
-        parts = (product.title, product.description, product.bullets[0], named)
+        parts = (product.title, product.description, (*product.bullets, "")[0], named)
         yield product.asin, " ".join(parts).lower()
