@@ -63,6 +63,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_training.environments.alfworld": "",
         "dyna_training.environments.alfworld.generator": "generate write solve",
         "dyna_training.environments.textworld": "",
+        "dyna_training.environments.webshop": "",
         "dyna_training.environments.catalogue": "Catalogue TooFewGames catalogue",
         "dyna_training.tools": "environment_tools task_message EnvironmentTool make_environment",
         "dyna_training.world_models": "",
