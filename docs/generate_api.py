@@ -56,7 +56,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_nodes.codec.objectives": "",
         "dyna_nodes.codec.messages": "",
     },
-    "Local models": {"dyna_nodes.local": ""},
+    "Local and served models": {"dyna_nodes.local": "", "dyna_nodes.served": ""},
     "Tests of your own": {"dyna_nodes.testing": ""},
     "Environments": {
         "dyna_training.environments": "",

@@ -78,7 +78,7 @@ def options(function: Callable[..., Any]) -> Iterator[Option]:
     for name, parameter in inspect.signature(function).parameters.items():
         kind, info = typing.get_args(hints[name])
         default = parameter.default
-        flag = kind is bool
+        flag = kind is bool or bool in typing.get_args(kind)
         told = "" if default is None or default is False or default == "" else f"`{default}`"
         told = "on" if default is True else told
         if default is inspect.Parameter.empty:
