@@ -14,7 +14,7 @@ HELP: Final = (
 )
 _WALL: Final = ord(WALL)
 _PICTURES: Final = {
-    WALL: paint("  ", "100"),
+    WALL: paint("##", "90;100"),
     PATH: "  ",
     GOAL: paint("<>", "1;32"),
     PLAYER: paint("()", "1;36"),

@@ -21,7 +21,7 @@ VARIABLE: Final = "BOXOBAN_LEVELS"
 PREFIX: Final = "boxoban/"
 INSTRUCTIONS: Final = (
     "git clone https://github.com/google-deepmind/boxoban-levels, and set "
-    f"{VARIABLE} to its folder, the one that has unfiltered, medium and hard in it"
+    f"{VARIABLE} to its folder, the one that has unfiltered, medium and hard in it; generated levels need none"
 )
 
 

@@ -20,7 +20,6 @@ class SokobanLevels(BoardGames):
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = TASK_TYPES
     prompt: str = f"Play Sokoban with the tool `act`, one command at a time. {TASK} {HELP}"
-    instead: str = "Without them: --split train has generated levels."
 
     def games(self, split: str) -> Sequence[str]:
         """Return the names of the levels of a split."""

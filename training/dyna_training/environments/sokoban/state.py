@@ -35,7 +35,7 @@ _GOAL, _BOX, _STORED, _PLAYER, _PLAYER_ON_GOAL = (
     ord(symbol) for symbol in (GOAL, BOX, STORED, PLAYER, PLAYER_ON_GOAL)
 )
 _PICTURES: Final = {
-    WALL: paint("  ", "100"),
+    WALL: paint("##", "90;100"),
     FLOOR: "  ",
     GOAL: paint("::", "35"),
     BOX: paint("[]", "1;33"),
