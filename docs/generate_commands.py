@@ -92,7 +92,8 @@ def _names(name: str, info: ParameterInfo, flag: bool) -> tuple[str, ...]:
     if not isinstance(info, OptionInfo):
         return (name.strip("_").upper(),)
     # Inside of Annotated, typer takes the first declaration for the default and sorts that out later.
-    given = tuple(d for d in (info.default, *(info.param_decls or ())) if isinstance(d, str) and d[:1] == "-")
+    declared = [d for d in (info.default, *(info.param_decls or ())) if isinstance(d, str) and d[:1] == "-"]
+    given = tuple(name for d in declared for name in d.split("/"))
     if given:
         return given
     plain = name.strip("_").replace("_", "-")

