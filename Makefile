@@ -80,6 +80,7 @@ bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/bfcl.py
 	$(BIN)/python benchmarks/grid_worlds.py
 	$(BIN)/python benchmarks/webshop.py
+	$(BIN)/python benchmarks/miniwob_env.py
 
 adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna collect --split train --games 380 --seed 0 --out data/world-model --workers 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from dyna_training.environments.miniwob import (
 )
 from dyna_training.environments.miniwob.actions import NoAction, parse, readable
 from dyna_training.environments.miniwob.choosing import opening
+from dyna_training.environments.miniwob.chromium import browser_program
 from dyna_training.environments.miniwob.seen import Seen
 from dyna_training.environments.miniwob.splits import UNREADABLE, UNSEEN
 from dyna_training.environments.miniwob.tabs import TABS, tabs
@@ -410,3 +412,33 @@ def test_a_trajectory_is_collected(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     lines = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
     assert len([line for line in lines if "transitions" in line]) == 3
+
+
+# -------------------------------------------------------------------- the package's own environment
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="needs apt-get install chromium-driver")
+@pytest.mark.parametrize(
+    "task", ["click-button", "login-user", "email-inbox", "choose-date", "use-slider", "terminal"]
+)
+def test_a_seed_gives_the_page_that_the_package_gives(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gymnasium
+    import miniwob
+
+    for name, value in (
+        ("SE_OFFLINE", "true"),
+        ("MINIWOB_CHROME_BINARY", browser_program()),
+        ("MINIWOB_CHROMEDRIVER", str(shutil.which("chromedriver"))),
+    ):
+        monkeypatch.setenv(name, value)
+    gymnasium.register_envs(miniwob)
+    theirs = gymnasium.make(f"miniwob/{task}-v1", disable_env_checker=True)
+    ours = MiniWobEnv()
+    try:
+        for seed in (0, 7):
+            observation, _ = theirs.reset(seed=seed)
+            assert ours.reset(options={"game": f"{task}/{seed}"})[1]["task"] == observation["utterance"]
+    finally:
+        theirs.close()

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -222,7 +221,7 @@ class Browser:
 
     def _write(self, data: bytes, deadline: float) -> None:
         while data:
-            self._wait([], [self._out], deadline)
+            self._wait(self._out, select.POLLOUT, deadline)
             try:
                 data = data[os.write(self._out, data) :]
             except BrokenPipeError:
@@ -230,7 +229,7 @@ class Browser:
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            self._wait([self._in], [], deadline)
+            self._wait(self._in, select.POLLIN, deadline)
             more = os.read(self._in, 1 << 20)
             if not more:
                 raise BrowserDied("the browser is gone")
@@ -239,11 +238,12 @@ class Browser:
         received: dict[str, Any] = json.loads(message)
         return received
 
-    def _wait(self, readable: Sequence[int], writable: Sequence[int], deadline: float) -> None:
+    def _wait(self, end: int, event: int, deadline: float) -> None:
         if not self.alive:
             raise BrowserDied("the browser is gone")
-        ready = select.select(readable, writable, [], max(0.0, deadline - time.monotonic()))
-        if not (ready[0] or ready[1]):
+        waiting = select.poll()  # unlike select it takes any number of open files
+        waiting.register(end, event)
+        if not waiting.poll(1000 * max(0.0, deadline - time.monotonic())):
             raise TimeoutError("the browser did not answer in time")
 
     def _last_words(self) -> str:

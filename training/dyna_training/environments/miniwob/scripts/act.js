@@ -1,7 +1,7 @@
 // Actions, done as a browser would do them, and episodes made of them. Runs in the top frame, after view.js.
 (() => {
   if (window !== window.top) return;
-  const { look, options, typed, isField, scrolls } = window.dyna;
+  const { look, options, typed, isField, scrolls, active } = window.dyna;
   const PAUSE = 1000; // milliseconds that an action lets pass
   const SETTLE = 100; // that pass before an episode begins
   const FOREVER = 1e12; // the page's own limit of an episode, out of the way
@@ -109,7 +109,7 @@
   };
 
   const press = (name) => {
-    const element = document.activeElement || document.body;
+    const element = active() || document.body;
     const go = key(element, 'keydown', name) && (!/^(Enter|Space|.)$/.test(name) || key(element, 'keypress', name));
     if (go) byDefault(element, name);
     if (element.isConnected) key(element, 'keyup', name);
@@ -125,7 +125,7 @@
       element.click();
     }
     if (name === 'Tab') {
-      const stops = [...document.querySelectorAll('a[href], button, input, select, textarea, [tabindex="0"]')];
+      const stops = [...element.ownerDocument.querySelectorAll('a[href], button, input, select, textarea, [tabindex="0"]')];
       const open = stops.filter((stop) => !stop.disabled && stop.checkVisibility());
       open[(open.indexOf(element) + 1) % Math.max(1, open.length)]?.focus();
     }

@@ -199,6 +199,12 @@
 
   // ---------------------------------------------------------------- what can be done now
 
+  // The element that has the focus, in whatever frame.
+  const active = (within = document) => {
+    const element = within.activeElement;
+    return element?.contentDocument ? active(element.contentDocument) : element;
+  };
+
   const phrases = (query) => {
     const whole = (query.textContent || '').replace(/\s+/g, ' ').trim();
     const marked = [...query.querySelectorAll('span, b, strong')].map((part) => part.textContent.trim());
@@ -238,7 +244,7 @@
         listed.push(...['40,0', '-40,0', '0,40', '0,-40'].map((by) => `drag [${ref}] by ${by}`));
       }
     }
-    const focused = document.activeElement;
+    const focused = active();
     if (focused && isField(focused)) listed.push('press Enter', 'press Backspace');
     if (focused?.matches('.ui-slider-handle, input[type=range]')) listed.push('press ArrowLeft', 'press ArrowRight');
     listed.push('wait');
@@ -264,5 +270,5 @@
     return text;
   };
 
-  Object.assign(window.dyna, { look, options, typed, isField, scrolls });
+  Object.assign(window.dyna, { look, options, typed, isField, scrolls, active });
 })();
