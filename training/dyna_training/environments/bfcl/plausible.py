@@ -73,7 +73,7 @@ _SOURCES: Final[Mapping[str, Source]] = {
     "password": _held("password"),
     "username_to_follow": lambda api: ["carol"],
     "username_to_unfollow": _keys("following_list"),
-    "ticket_id": lambda api: [ticket["id"] for ticket in api.ticket_queue],
+    "ticket_id": lambda api: [ticket["id"] for ticket in api.ticket_queue if "id" in ticket],
     "user": _keys("user_map"),
     "user_id": lambda api: list(api.user_map.values()),
     "receiver_id": lambda api: list(api.user_map.values()),
@@ -125,15 +125,19 @@ def rejected(apis: Apis, rng: random.Random) -> str:
 def _tried(apis: Apis) -> Iterator[Tried]:
     for api, instance in apis.instances.items():
         known: set[str] = set()
+        copy = apis.only(api)
+        before = pickle.dumps(copy.instances)
         for function in functions_of(api):
             for call in _calls(function, instance):
                 text = canonical(call, parameters_of(function.name))
-                if text not in known:
-                    known.add(text)
+                if text in known:
+                    continue
+                known.add(text)
+                failed = copy.execute(call).startswith(ERRORS)
+                idle = pickle.dumps(copy.instances) == before
+                if not idle:
                     copy = apis.only(api)
-                    before = pickle.dumps(copy.instances)
-                    failed = copy.execute(call).startswith(ERRORS)
-                    yield Tried(text, failed, failed and pickle.dumps(copy.instances) == before)
+                yield Tried(text, failed, idle)
 
 
 def _calls(function: Function, instance: Any) -> list[Call]:
