@@ -69,6 +69,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_training.environments.sokoban": "",
         "dyna_training.environments.taxi": "",
         "dyna_training.environments.webshop": "",
+        "dyna_training.environments.bfcl": "",
+        "dyna_training.environments.connectors": "",
         "dyna_training.environments.catalogue": "Catalogue TooFewGames catalogue",
         "dyna_training.tools": "environment_tools task_message EnvironmentTool make_environment",
         "dyna_training.world_models": "",
