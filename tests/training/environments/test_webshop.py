@@ -23,7 +23,7 @@ from dyna_training.environments.webshop.goals import Goal
 from dyna_training.environments.webshop.nouns import words
 from dyna_training.environments.webshop.plays import actions
 from dyna_training.environments.webshop.products import Product, load_products
-from dyna_training.environments.webshop.reward import alike, normal, reward, title_share, type_reward
+from dyna_training.environments.webshop.reward import alike, normal, score, title_share, type_reward
 from dyna_training.environments.webshop.search import Index
 from dyna_training.environments.webshop.session import Session
 from dyna_training.environments.webshop.splits import HELD_OUT
@@ -87,6 +87,7 @@ ATTRIBUTES = {
 
 
 def folder_of(tmp_path: Path, *records: dict[str, Any]) -> Path:
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "items_shuffle_1000.json").write_text(json.dumps(records), encoding="utf-8")
     (tmp_path / "items_ins_v2_1000.json").write_text(json.dumps(ATTRIBUTES), encoding="utf-8")
     return tmp_path
@@ -454,13 +455,13 @@ def goal_of(product: Product, **changes: Any) -> Goal:
 def test_reward_counts_attributes_options_and_price(small: Shop) -> None:
     product, other = small.products
     goal = goal_of(product, options=(("size", "10"), ("style", "plain")))
-    assert reward(product, ["10", "plain"], 25.0, goal, words).total == 1.0
-    assert reward(product, ["10"], 25.0, goal, words).total == 4 / 5
-    assert reward(product, ["10"], 35.0, goal, words).total == 3 / 5
-    assert reward(product, [], 35.0, goal, words).options == 0.0
-    worth = reward(other, ["10", "plain"], 25.0, goal, words)
+    assert score(product, ["10", "plain"], 25.0, goal, words).total == 1.0
+    assert score(product, ["10"], 25.0, goal, words).total == 4 / 5
+    assert score(product, ["10"], 35.0, goal, words).total == 3 / 5
+    assert score(product, [], 35.0, goal, words).options == 0.0
+    worth = score(other, ["10", "plain"], 25.0, goal, words)
     assert (worth.type, worth.total) == (0.0, 0.0), "no word of the title is shared"
-    assert reward(product, [], 25.0, goal_of(product, attributes=("vegan",), options=()), words).total == 0.5
+    assert score(product, [], 25.0, goal_of(product, attributes=("vegan",), options=()), words).total == 0.5
 
 
 def test_the_reward_is_success_or_the_score(tmp_path: Path) -> None:
@@ -486,7 +487,7 @@ def test_attributes_are_found_in_texts_or_nearly(small: Shop) -> None:
     product = small.products[0]
     bare = dataclasses.replace(product, attributes=("rubber soles",))
     goal = goal_of(product, attributes=("rubber sole", "machine washable", "light shoes", "silk"), options=())
-    assert reward(bare, [], 25.0, goal, words).attributes == 3 / 4
+    assert score(bare, [], 25.0, goal, words).attributes == 3 / 4
 
 
 def test_options_go_by_their_first_colour() -> None:
@@ -626,6 +627,21 @@ def test_the_oracle_gets_all_that_the_reward_gives(shop: Shop) -> None:
         rewards.append(worth)
     assert sum(worth == 1.0 for worth in rewards) > 0.9 * len(rewards)
     assert sum(rewards) > 0.97 * len(rewards)
+
+
+def test_the_oracle_leaves_what_no_click_chooses(tmp_path: Path) -> None:
+    """Names of buttons, brackets, and what looks the same in ASCII as something else."""
+    for value in ("description", "a [b]", "café", "search", "buy now"):
+        options = {"Kind": [{"value": value}, {"value": "cafe"}]}
+        env = WebShopEnv(data_dir=folder_of(tmp_path / value, record(customization_options=options)))
+        env.reset(options={"game": "synthetic/0"})
+        if not env.session.goal.instruction.partition("kind: ")[2].startswith(value):
+            env.reset(options={"game": "synthetic/1"})
+        expert = env.expert()
+        for _ in range(4):
+            action = expert.decide().action
+            expert.observe(action, env.step(action)[0])
+        assert env.session.state.page == "done", value
 
 
 def test_suggested_searches_are_what_the_instruction_says() -> None:

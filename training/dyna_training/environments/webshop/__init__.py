@@ -4,7 +4,7 @@ from dyna_training.environments.webshop.env import WebShopEnv
 from dyna_training.environments.webshop.experts import Decision, OracleExpert
 from dyna_training.environments.webshop.goals import Goal
 from dyna_training.environments.webshop.products import Product, load_products
-from dyna_training.environments.webshop.reward import Reward
+from dyna_training.environments.webshop.reward import Score
 from dyna_training.environments.webshop.shop import Shop, open_shop
 from dyna_training.environments.webshop.splits import SPLITS, games
 
@@ -14,7 +14,7 @@ __all__ = [
     "Goal",
     "OracleExpert",
     "Product",
-    "Reward",
+    "Score",
     "Shop",
     "WebShopEnv",
     "games",

@@ -99,13 +99,21 @@ def wanted_options(session: Session) -> dict[str, str]:
     offered, found = session.clickables(), {}
     for wish in session.goal.options:
         wished = wish[1] if isinstance(wish, tuple) else wish
-        values = [value for value in (wished, *offered) if offered.get(value) and "[" not in value]
+        values = [value for value in (wished, *offered) if offered.get(value)]
         # The value itself, else one that counts as the same; the reward has wishes that no value meets.
         met = [value for value in values if alike(normal(value), normal(wish))]
-        if met or wished in values:
-            value = met[0] if met else wished
-            found[offered[value]] = value
+        for value in met or [value for value in values if value == wished]:
+            if _can_choose(session, value):
+                found[offered[value]] = value
+                break
     return found
+
+
+def _can_choose(session: Session, value: str) -> bool:
+    """Return whether a click chooses a value; some are named like a button, or have brackets."""
+    after = session.fork()
+    after.act(_click(value))
+    return after.state.page == "item" and value in dict(after.state.options).values()
 
 
 def _best_query(session: Session, number: int) -> str:

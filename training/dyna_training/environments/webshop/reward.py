@@ -33,8 +33,8 @@ COLORS: Final = tuple(_COLORS.split())
 _LATIN_1: Final = dict.fromkeys(range(128, 256))
 
 
-class Reward(NamedTuple):
-    """A reward and its parts.
+class Score(NamedTuple):
+    """What a purchase is worth, and the parts of it.
 
     Attributes:
         total: The reward, 0 to 1.
@@ -51,7 +51,7 @@ class Reward(NamedTuple):
     price: bool
 
 
-def reward(bought: Product, chosen: Iterable[str], price: float, goal: Goal, nouns: Tagger) -> Reward:
+def score(bought: Product, chosen: Iterable[str], price: float, goal: Goal, nouns: Tagger) -> Score:
     """Return what a purchase is worth.
 
     Args:
@@ -67,7 +67,7 @@ def reward(bought: Product, chosen: Iterable[str], price: float, goal: Goal, nou
     options = sum(any(alike(value, normal(wish)) for value in values) for wish in goal.options)
     affordable = price <= goal.price_upper
     total = (attributes + options + affordable) / (len(goal.attributes) + len(goal.options) + 1)
-    return Reward(
+    return Score(
         total=total * kind,
         type=kind,
         attributes=attributes / len(goal.attributes),

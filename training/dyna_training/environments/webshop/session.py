@@ -16,7 +16,7 @@ from dyna_training.environments.text import plain
 from dyna_training.environments.webshop import pages
 from dyna_training.environments.webshop.goals import Goal
 from dyna_training.environments.webshop.products import Product
-from dyna_training.environments.webshop.reward import Reward, reward
+from dyna_training.environments.webshop.reward import Score, score
 from dyna_training.environments.webshop.shop import PAGE, Shop, parse
 
 LONGEST: Final = 2000
@@ -46,7 +46,7 @@ class State:
     product: int = -1
     options: tuple[tuple[str, str], ...] = ()
     sub_page: str = ""
-    bought: Reward | None = None
+    bought: Score | None = None
 
 
 @dataclass(slots=True)
@@ -190,5 +190,5 @@ class Session:
     def _buy(self) -> None:
         price = self.shop.prices[parse(self.name)[0]][self.product.asin]
         chosen = dict(self.state.options).values()
-        bought = reward(self.product, chosen, price, self.goal, self.shop.nouns)
+        bought = score(self.product, chosen, price, self.goal, self.shop.nouns)
         self.state = replace(self.state, page="done", bought=bought)
