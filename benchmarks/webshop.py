@@ -56,7 +56,7 @@ def steps_per_second(scripts: Sequence[tuple[int, list[str]]], *, listed: bool) 
 
 def forks_per_second(scripts: Sequence[tuple[int, list[str]]]) -> float:
     """Return how often the environment forks."""
-    env, number = WebShopEnv(games=["synthetic/0"], admissible_actions=False), 20_000
+    env, number = WebShopEnv(games=["synthetic/0"], admissible_actions=False), 200_000
     env.reset(seed=0)
     for action in scripts[0][1][:5]:
         env.step(action)
