@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 
 def end(processes: list[subprocess.Popen[str]]) -> None:
@@ -56,3 +57,17 @@ def in_one_group(command: list[str], count: int, **environment: str) -> None:
         assert [process.returncode for process in processes] == [0] * count, said
     finally:
         end(processes)
+
+
+def descendants(pid: int) -> list[tuple[int, bytes]]:
+    """Return the processes that a process has started, and those that they have, each with its command line."""
+    found: list[tuple[int, bytes]] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with suppress(OSError):
+                for child in map(int, children.read_text().split()):
+                    waiting.append(child)
+                    found.append((child, Path(f"/proc/{child}/cmdline").read_bytes()))
+    return found

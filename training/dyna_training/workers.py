@@ -22,7 +22,7 @@ T = TypeVar("T")
 TRIES: Final = 3
 """Workers that may die in a task before it is reported as failed."""
 DEATHS: Final = 10
-"""So many deaths in a row, without a task that was answered, end everything."""
+"""So many deaths in a row for each worker, without a task that was answered, end everything."""
 START: Final = 300.0
 """Seconds in which a first worker must be ready."""
 GRACE: Final = 10.0
@@ -296,9 +296,9 @@ class Pool(Generic[T]):
             seat.waiting = deque()
         self._deaths += 1
         yield from reports
-        if self._deaths >= DEATHS:
+        if self._deaths >= DEATHS * len(self._seats):
             raise WorkersFailed(
-                f"{DEATHS} workers in a row died before they had done anything; the last one: {reason}"
+                f"{self._deaths} workers in a row died before they had done anything; the last one: {reason}"
             )
         if not self._finishing:
             for other in self._seats:
