@@ -27,8 +27,15 @@ STORE: Final = 80 * 2**20
 """Bytes of the object store of a local cluster, little more than Ray's least: it holds the results on their way."""
 PASSED_ON: Final = ("ALFWORLD_DATA", "DYNA_")
 """Beginnings of the environment variables that workers get from the machine that collects."""
-SETTINGS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Of Ray: report nothing to anybody, and leave the GPUs visible."""
+SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+"""Of Ray, read when it is imported: report nothing to anybody, leave the GPUs visible, and print no paragraph to the
+standard output for each actor that dies."""
+MADE: Final = "error raised in its creation task"
+"""What Ray says of an actor that could not be made, for example where this package is not installed."""
 TRY: Final = "import ray, sys; ray.init(address=sys.argv[1], logging_level='error', log_to_driver=False)"
 
 
@@ -37,22 +44,19 @@ class ClusterError(RuntimeError):
 
 
 class Actor:
-    """A worker; Ray makes it on a machine of the cluster.
+    """A worker; Ray makes it on a machine of the cluster."""
 
-    Args:
-        number: Its number.
-        work: What it does.
-        environment: Environment variables it works with.
-    """
+    def prepare(self, number: int, work: Work, environment: dict[str, str]) -> tuple[str, Any, int]:
+        """Make the handler, and return which version of this package is installed here.
 
-    def __init__(self, number: int, work: Work, environment: dict[str, str]) -> None:
+        Args:
+            number: Number of the worker.
+            work: What it does.
+            environment: Environment variables it works with.
+        """
         os.environ.update(environment)
-        self.number, self.work = number, work
-
-    def prepare(self) -> tuple[str, Any, int]:
-        """Make the handler, and return which version of this package is installed here."""
         try:
-            self.handle = self.work.prepare(self.number, *self.work.arguments)
+            self.handle = work.prepare(number, *work.arguments)
         except Exception as error:
             return "fatal", said(error), 0
         return "ready", version("dyna-graph"), 0
@@ -74,6 +78,8 @@ class Cluster:
     """
 
     def __init__(self, address: str, workers: int) -> None:
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError:
@@ -81,8 +87,6 @@ class Cluster:
                 "collecting on a cluster needs ray; install it with: pip install 'dyna-graph[cluster]'"
             ) from None
         self._ray = ray
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
         given: dict[str, Any] = {}
         if address == LOCAL:
             given = {"num_cpus": workers, "object_store_memory": STORE, "include_dashboard": False}
@@ -99,8 +103,8 @@ class Cluster:
     def start(self, worker: int, work: Work) -> None:
         """Ask for an actor."""
         made = self._ray.remote(Actor).options(num_cpus=1, max_restarts=0, max_concurrency=work.width)
-        actor = self._actors[worker] = made.remote(worker, work, self._environment)
-        self._asked[actor.prepare.remote()] = (worker, None)
+        actor = self._actors[worker] = made.remote()
+        self._asked[actor.prepare.remote(worker, work, self._environment)] = (worker, None)
 
     def send(self, worker: int, number: int, task: Any) -> None:
         """Give an actor a task."""
@@ -117,9 +121,11 @@ class Cluster:
         errors = self._ray.exceptions
         try:
             kind, value, memory = self._ray.get(reference)
-        except errors.RayTaskError as error:  # not of the handler, whose errors are answers
-            return Message(worker, "fatal", value=f"a worker cannot work: {said(error.cause or error)}")
         except errors.RayError as error:
+            # Errors of the handler are answers; these are of what it is made of, or of the actor's machine.
+            if isinstance(error, errors.RayTaskError) or MADE in str(error):
+                last = str(error).strip().splitlines()[-1]
+                return Message(worker, "fatal", value=f"a machine of the cluster cannot work: {last}")
             return Message(worker, "died", value=_death(error))
         if kind == "ready" and value != version("dyna-graph"):
             found = f"the cluster has dyna-graph {value}, this machine {version('dyna-graph')}"

@@ -43,6 +43,9 @@ class Collection:
 
     Attributes:
         recorded: What is recorded, of any run, by key.
+
+    Raises:
+        CollectError: What is there cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +65,8 @@ class Collection:
         """
         file = self.folder / MANIFEST
         if not file.exists():
-            if self.folder.is_dir() and any(self.folder.glob("*.jsonl")):
+            # A process that was killed at once leaves an empty file.
+            if any(file.stat().st_size for file in self.folder.glob("*.jsonl")):
                 raise CollectError(
                     f"{self.folder} holds trajectories and no {MANIFEST}; choose another folder with --out"
                 )
@@ -83,12 +87,18 @@ class Collection:
                 )
 
     def read(self) -> None:
-        """Find out what is recorded."""
+        """Find out what is recorded.
+
+        Raises:
+            CollectError: It cannot be read.
+        """
         self.recorded = {}
         for file in sorted(self.folder.glob("*.jsonl")):  # an earlier version wrote a file per process
-            for key, record in _records(file):
-                if key is not None and record is not None:
-                    self.recorded[key] = record
+            try:
+                found = [record for _, record in _records(file) if record is not None]
+            except OSError as error:
+                raise CollectError(f"cannot read {file}: {error.strerror or error}") from error
+            self.recorded |= {record.key: record for record in found}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
