@@ -45,7 +45,8 @@ def trajectory_files(paths: Iterable[Path]) -> list[Path]:
 
 def _in_folder(folder: Path) -> list[Path]:
     inside = (p.relative_to(folder) for suffix in SUFFIXES for p in folder.rglob(f"*{suffix}"))
-    return sorted(folder / p for p in inside if not any(part.startswith(".") for part in p.parts))
+    shown = (folder / p for p in inside if not any(part.startswith(".") for part in p.parts))
+    return sorted(path for path in shown if path.is_file())
 
 
 def read_records(file: Path, problems: list[Problem] | None = None) -> Iterator[Record]:

@@ -17,7 +17,7 @@ from dyna_nodes.nouns import Action, Trajectory
 from dyna_training.data import read_trajectories
 from dyna_training.store.duplicates import REPEATED, content_digest
 from dyna_training.store.problems import StoreError
-from dyna_training.store.sharing import contents, shared
+from dyna_training.store.sharing import GROUPS, contents, shared
 from dyna_training.store.source import Source
 from dyna_training.store.splitting import assign, parse_fractions, sizes, split
 from dyna_training.store.traits import action_type, traits_of
@@ -47,6 +47,27 @@ def test_traits_of_a_household() -> None:
     assert found.name == f"dyna/ALFWorld-v0:{COOL}/trial_1"
     unknown = traits_of(episode("x", "look", game="", task="Book a flight."))
     assert (unknown.environment, unknown.game, unknown.task_type) == ("", "Book a flight.", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "task_type"),
+    [
+        ("dyna/ScienceWorld-v0:chemistry-mix/4", "chemistry-mix"),
+        (
+            "dyna/ScienceWorld-v0:chemistry-mix-paint-secondary-color/4",
+            "chemistry-mix-paint-secondary-color",
+        ),
+        ("dyna/MiniWoB-v0:click-button-sequence/6", "click-button-sequence"),
+        ("dyna/Sokoban-v0:7x7-2/1341", "7x7-2"),
+        ("dyna/TextWorld-v0:coin_collector/level=3/5", "coin_collector"),
+        ("dyna/Nobody-v0:boil/4", ""),
+        ("dyna/TextWorld-v0:no such game", ""),
+    ],
+)
+def test_task_types_of_games(name: str, task_type: str) -> None:
+    one = episode("x", "look")
+    origin = one.provenance.model_copy(update={"environment": name})
+    assert traits_of(one.model_copy(update={"provenance": origin})).task_type == task_type
 
 
 @pytest.mark.parametrize(
@@ -181,7 +202,7 @@ def test_parts_share_nothing_and_lose_nothing(tmp_path: Path, by: str) -> None:
     assert sorted(t.id for part in parts.values() for t in part) == sorted(t.id for t in many())
     games = [{t.provenance.environment for t in part} for part in parts.values()]
     assert sum(map(len, games)) == len(set.union(*games)) == 60
-    if by in ("task", "item"):
+    if by == "task":
         tasks = [{g.rpartition("/")[0] for g in part} for part in games]
         assert sum(map(len, tasks)) == len(set.union(*tasks))
     assert 40 <= len(games[0]) <= 54
@@ -201,6 +222,25 @@ def test_a_task_type_stays_in_one_part(tmp_path: Path) -> None:
     parts = assign(many(), "task-type", {"train": 0.5, "test": 0.5}, 0)
     assert len({part for game, part in parts.items() if COOL in game}) == 1
     assert len(set(parts.values())) == 2
+
+
+def test_goals_of_one_item_stay_together() -> None:
+    """Goals have numbers; what is to be bought stands in the hidden state, as WebShop writes it."""
+    goals = [
+        episode(f"e{i}", "search[mug]", game=f"synthetic/{i}").model_copy(
+            update={
+                "hidden_state": f"page: search\ngoal: B0{i // 4:08} (found as result 3)\ngoal price: at most 9"
+            }
+        )
+        for i in range(40)
+    ]
+    for seed in range(5):
+        parts = assign(goals, "item", {"train": 0.5, "test": 0.5}, seed)
+        items = [
+            {parts[f"dyna/ALFWorld-v0:synthetic/{i}"] for i in range(4 * k, 4 * k + 4)} for k in range(10)
+        ]
+        assert all(len(found) == 1 for found in items)
+        assert len(set.union(*items)) == 2
 
 
 def test_levels_that_look_the_same_and_equal_episodes_stay_together() -> None:
@@ -293,3 +333,15 @@ def test_one_set_cannot_be_checked(tmp_path: Path) -> None:
     data = written(tmp_path / "1.jsonl", episode("a", "look"))
     assert dyna("data", "check", data)[0] == 1
     assert "name two sets or more, each once" in dyna("data", "check", data, data)[1]
+
+
+def test_the_item_is_what_a_real_shop_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bm25s")
+    from dyna_training.environments.webshop.shop import open_shop
+    from dyna_training.rollouts import play
+    from tests.data import webshop_data
+
+    monkeypatch.setenv("WEBSHOP_DATA", str(webshop_data()))
+    found = play("synthetic/7", "expert", seed=0, split="train", environment="dyna/WebShop-v0")
+    product = open_shop().goal("synthetic/7").product
+    assert GROUPS["item"](found) == f"dyna/WebShop-v0:item {product.asin}"

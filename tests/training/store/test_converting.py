@@ -94,6 +94,19 @@ def test_a_newer_version_among_others_is_refused(tmp_path: Path, line: str, said
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_cannot_be_read_is_not_blamed_on_the_folder_that_is_written(tmp_path: Path) -> None:
+    lines = written(tmp_path / "in" / "x.jsonl", episode("one", "look"))
+    (tmp_path / "in" / "folder.jsonl").mkdir()
+    source = Source([tmp_path / "in"])
+    assert source.files == [lines]
+    described = source.described()
+    lines.unlink()
+    source.described = lambda: described  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match=r"x\.jsonl cannot be read: No such file"):
+        convert(source, tmp_path / "out", "jsonl")
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
 def test_folders_without_episodes_say_so(tmp_path: Path) -> None:
     assert "no trajectories there" in dyna("data", "stats", tmp_path)[1]
     assert "no trajectories there" in dyna("data", "stats", tmp_path / "nothing")[1]

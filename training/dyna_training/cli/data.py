@@ -191,8 +191,8 @@ def split(
     by: Annotated[
         Literal["game", "level", "item", "task", "task-type"],
         typer.Option(
-            help="What stays together. level: games that look the same at first. task, item: games whose names "
-            "differ in their last part only. task-type: all games of a type."
+            help="What stays together. level: games that look the same at first. task: games whose names differ in "
+            "their last part only. item: goals of one item in a shop. task-type: all games of a type."
         ),
     ] = "game",
     fractions: Annotated[

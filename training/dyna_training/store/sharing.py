@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any, Final, Literal, NamedTuple
@@ -11,6 +12,7 @@ from dyna_training.store.duplicates import content_digest
 from dyna_training.store.traits import traits_of
 
 By = Literal["game", "level", "item", "task", "task-type"]
+_GOAL: Final = re.compile(r"^goal: (\S+)", re.MULTILINE)
 
 
 def game(trajectory: Trajectory) -> str:
@@ -23,11 +25,17 @@ def _level(trajectory: Trajectory) -> str:
     return f"{traits_of(trajectory).environment}\n{trajectory.task}"
 
 
-def _family(trajectory: Trajectory) -> str:
-    """Return the game's name without its last part: many games of one task, or about one item, have it in common."""
+def _task(trajectory: Trajectory) -> str:
+    """Return the game's name without its last part: the trials of one task have it in common."""
     traits = traits_of(trajectory)
     head = traits.game.rpartition("/")[0] if traits.environment else ""
     return f"{traits.environment}:{head}" if head else traits.name
+
+
+def _item(trajectory: Trajectory) -> str:
+    """Return the item that the hidden state names as the goal, as that of a web shop does; else the game."""
+    found = _GOAL.search(trajectory.hidden_state or "")
+    return f"{traits_of(trajectory).environment}:item {found[1]}" if found else game(trajectory)
 
 
 def _task_type(trajectory: Trajectory) -> str:
@@ -38,8 +46,8 @@ def _task_type(trajectory: Trajectory) -> str:
 GROUPS: Final[dict[By, Callable[[Trajectory], str]]] = {
     "game": game,
     "level": _level,
-    "item": _family,
-    "task": _family,
+    "item": _item,
+    "task": _task,
     "task-type": _task_type,
 }
 """By what episodes are kept together, and its name in an episode."""

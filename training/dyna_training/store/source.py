@@ -47,7 +47,7 @@ class Source:
         self.problems, self.repeated = [], 0
         seen: dict[tuple[bool, str], bytes] = {}
         for file in self.files:
-            for record in read_records(file, self.problems):
+            for record in self._read(file):
                 key = (isinstance(record, Trajectory), record.id)
                 content = hashlib.blake2b(line_of(record), digest_size=16).digest()
                 if key not in seen:
@@ -58,11 +58,22 @@ class Source:
                 else:
                     reason = f"id {record.id} stands for something else before; this record is left out"
                     self.problems.append(Problem(file, 0, reason, b""))
-            self._refuse_newer()
         if not seen:
             names = ", ".join(str(file) for file in self.files[:3])
             why = f"; the first problem: {self.problems[0]}" if self.problems else ""
             raise StoreError(f"there is no episode in {names}{why}")
+
+    def _read(self, file: Path) -> Iterator[Record]:
+        try:
+            yield from read_records(file, self.problems)
+        except OSError as error:
+            raise StoreError(f"{file} cannot be read: {error.strerror or error}") from error
+        for problem in self.problems:
+            found = newer(problem.raw)
+            if found is not None:
+                raise StoreError(
+                    f"{problem.file}:{problem.line}: {found} was written by a newer version of dyna-graph; update it"
+                )
 
     def trajectories(self) -> Iterator[Trajectory]:
         """Yield every episode once; the single steps of logs last, grouped into episodes."""
@@ -76,11 +87,3 @@ class Source:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             found.append({"file": str(path), "bytes": path.stat().st_size, "sha256": digest})
         return found
-
-    def _refuse_newer(self) -> None:
-        for problem in self.problems:
-            found = newer(problem.raw)
-            if found is not None:
-                raise StoreError(
-                    f"{problem.file}:{problem.line}: {found} was written by a newer version of dyna-graph; update it"
-                )

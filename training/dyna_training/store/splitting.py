@@ -99,7 +99,7 @@ def assign(
     if len(groups) < len(fractions):
         raise StoreError(
             f"{len(names)} games make {len(groups)} groups that share nothing by {by}, too few for {len(fractions)} "
-            "parts; collect more games, or ask for fewer parts"
+            "parts; collect more games, ask for fewer parts, or divide by something else"
         )
     ordered = sorted(groups.values(), key=lambda group: digest_of(seed, min(group)))
     parts: dict[str, str] = {}

@@ -62,6 +62,7 @@ def _played(origin: str) -> tuple[str, str, str]:
     with suppress(ValueError, LookupError, ImportError, RuntimeError, OSError):
         types = tuple(catalogue(environment).task_types)
         key = game_key(game, environment)
-    # The longest type that is a part of the game's name: "look" may be one, and "look_at" another.
-    parts = game.replace("-", "/").replace(":", "/").split("/")
-    return environment, key, max((t for t in types if t in parts), key=len, default="")
+    # The longest type that the name begins with, or has as a part: "boil" may be one, and "boil-water" another.
+    head, *rest = game.split("/")
+    found = (t for t in types if t == head or head.startswith(f"{t}-") or t in rest)
+    return environment, key, max(found, key=len, default="")
