@@ -9,7 +9,7 @@ VLLM   := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow vllm check lint types equality kills bench adapters evaluation docs clean
+.PHONY: help install demo test slow vllm check lint types equality kills bench adapters evaluation java docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,7 @@ bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/alfworld_engine.py
 	$(BIN)/python benchmarks/sft_throughput.py
 	$(BIN)/python benchmarks/textworld_env.py
+	$(BIN)/python benchmarks/scienceworld_env.py
 	$(BIN)/python benchmarks/bfcl.py
 	$(BIN)/python benchmarks/grid_worlds.py
 	$(BIN)/python benchmarks/webshop.py
@@ -107,6 +108,12 @@ adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs AL
 
 evaluation: $(STAMP) ## measure the shipped adapters and record it for the demo (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna eval agent --split valid_seen --games 140 --equal-tokens --out runs/eval-agent --record training/dyna_training/adapters/evaluation.json
+
+JAVA_PROGRAM := training/dyna_training/environments/scienceworld/java
+
+java: ## compile the program around ScienceWorld's simulator (needs a JDK 17; what it makes is kept in the repository)
+	rm -f $(JAVA_PROGRAM)/dyna/*.class
+	javac -XDignore.symbol.file --release 17 -g:none -d $(JAVA_PROGRAM) $(JAVA_PROGRAM)/dyna/*.java
 
 docs: $(STAMP) ## write the reference pages that are made from the code
 	$(BIN)/python docs/generate_api.py

@@ -62,5 +62,5 @@ class TestScienceWorld(Conformance):
     harmless = staticmethod(keeps_a_science_task_possible)
     partial_credit = True
     sampled = 10
-    steps = 200  # the simulator takes some milliseconds for each
+    steps = 120  # the simulator takes some milliseconds for each
     refusals = ("No known action",)

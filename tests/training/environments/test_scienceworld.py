@@ -38,7 +38,7 @@ from dyna_training.environments.scienceworld.play import Play, solution
 from dyna_training.environments.scienceworld.text import LONGEST_ANSWER, NOT_UNDERSTOOD, clean, command
 from tests.training.environments.scienceworld_games import SHORT, needs_scienceworld
 
-PAINT, POWER, FIND = SHORT
+_, POWER, FIND = SHORT
 
 
 def begun(game: str = FIND, **options: Any) -> ScienceWorldEnv:
