@@ -1,10 +1,10 @@
 """Speed of ``dyna/ScienceWorld-v0`` beside the package scienceworld, on the same commands.
 
-Both play the simulator's own solutions of the same games, in turns, and give the same information: observation, score and
-end, or the valid actions too. Of the package the fast way is taken, its server's ``step`` instead of its own ``step``,
-which computes the valid actions whether anybody asks or not; that one is shown beside it. It has no forks: there a game is
-loaded again and its commands are repeated. All rates are per second of processor time, that of the simulator's process
-included. What may be lost to the wrapper is 10 %; the exit code is 1 where it is more.
+Both play the simulator's own solutions of the same games, in turns, and give the same information: observation, score
+and end, or the valid actions too. Of the package the fast way is taken, its server's ``step`` instead of its own
+``step``, which computes the valid actions whether anybody asks or not; that one is shown beside it. It has no forks:
+there a game is loaded again and its commands are repeated. All rates are per second of processor time, that of the
+simulator's process included. What may be lost to the wrapper is 10 %; the exit code is 1 where it is more.
 
 Usage::
 
@@ -95,7 +95,7 @@ def engine_listed(original: Any, game: GameSpec, commands: tuple[str, ...], cloc
 
 
 def engine_own_steps(original: Any, game: GameSpec, commands: tuple[str, ...], clock: Clock) -> int:
-    original.server.load(game.task, game.variation, "easy", False)
+    original.load(game.task, game.variation, "easy")
     with clock:
         for command in commands:
             original.step(command)
