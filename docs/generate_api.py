@@ -66,6 +66,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_training.environments.adapted": "AdaptedEnv NotReplayed",
         "dyna_training.environments.boards": "",
         "dyna_training.environments.maze": "",
+        "dyna_training.environments.scienceworld": "",
         "dyna_training.environments.sokoban": "",
         "dyna_training.environments.taxi": "",
         "dyna_training.environments.webshop": "",
