@@ -14,6 +14,10 @@ from dyna_nodes.nouns import Action
 
 LONGEST: Final = 10_000
 """Characters of the longest call that is read."""
+DEEPEST: Final = 20
+"""Levels of lists and dictionaries in an argument."""
+LARGEST: Final = 1024
+"""Bits of the largest whole number."""
 _SHAPE: Final = re.compile(r"([A-Za-z_]\w*)\s*(?:\((.*)\))?", re.DOTALL)
 HOW: Final = 'Write one call, such as cd({"folder": "docs"}) or cd(folder=\'docs\')'
 
@@ -57,7 +61,7 @@ def parse_call(text: str) -> Call:
         except (ValueError, RecursionError):
             pass  # Python may still read it: a dictionary by position
         else:
-            return Call(match[1], (), arguments)
+            return Call(match[1], (), _plain(arguments))
     return _python_call(text)
 
 
@@ -81,10 +85,33 @@ def _python_call(text: str) -> Call:
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         raise NotACall(f"This is no single call of a function. {HOW}.")
     try:
-        args = tuple(ast.literal_eval(arg) for arg in tree.args)
-        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in tree.keywords if keyword.arg}
+        args = tuple(_plain(ast.literal_eval(arg)) for arg in tree.args)
+        kwargs = {k.arg: _plain(ast.literal_eval(k.value)) for k in tree.keywords if k.arg}
+    except NotACall:
+        raise
     except (ValueError, TypeError, MemoryError, RecursionError):
         raise NotACall(f"Arguments must be plain values, not expressions or other calls. {HOW}.") from None
     if len(kwargs) < len(tree.keywords):
         raise NotACall(f"Arguments must be named one by one. {HOW}.")
     return Call(tree.func.id, args, kwargs)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return a value that JSON can say, tuples as lists, so that whoever holds it can be copied and written down.
+
+    Raises:
+        NotACall: It is another one, or deep or large beyond use.
+    """
+    if depth > DEEPEST:
+        raise NotACall(f"Arguments are nested too deep; at most {DEEPEST} levels are read.")
+    if isinstance(value, int) and value.bit_length() > LARGEST:
+        raise NotACall("A number in the call is too large.")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(part, depth + 1) for part in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(part, depth + 1) for key, part in value.items()}
+    raise NotACall(
+        f"Arguments must be texts, numbers, lists or dictionaries with texts as keys, not {value!r:.60}."
+    )
