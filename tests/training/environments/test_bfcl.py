@@ -298,7 +298,7 @@ def test_random_ids_go_on_alike_in_forks_and_after_pickling() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_call_is_refused(text: str) -> None:
-    with pytest.raises(NotACall, match="call|Arguments"):
+    with pytest.raises(NotACall, match=r"call|Arguments"):
         parse_call(text)
 
 
