@@ -69,6 +69,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_training.environments.scienceworld": "",
         "dyna_training.environments.sokoban": "",
         "dyna_training.environments.taxi": "",
+        "dyna_training.environments.miniwob": "",
         "dyna_training.environments.webshop": "",
         "dyna_training.environments.bfcl": "",
         "dyna_training.environments.connectors": "",
