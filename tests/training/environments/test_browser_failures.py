@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,13 @@ def test_a_browser_that_does_not_start_says_what_it_said(
     with pytest.raises(BrowserError, match="broken-chromium does not start: no display found"):
         Browser()
     assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("dyna-browser-*")) <= before
+
+
+@needs_browser
+def test_a_profile_that_cannot_be_kept_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(BrowserError, match=r"profile cannot be kept in .*nowhere: No such file or directory"):
+        Browser()
 
 
 # -------------------------------------------------------------------- dying, hanging, talking

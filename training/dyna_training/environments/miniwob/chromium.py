@@ -115,8 +115,12 @@ class Browser:
             BrowserError: It does not start.
         """
         program = browser_program()
-        self.profile = Path(tempfile.mkdtemp(prefix="dyna-browser-"))
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the browser
+        try:
+            self.profile = Path(tempfile.mkdtemp(prefix="dyna-browser-"))
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the browser
+        except OSError as error:
+            where = f"{tempfile.gettempdir()}: {error.strerror or error}"
+            raise BrowserError(f"the browser's profile cannot be kept in {where}") from error
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         # Above 4, where the keeper puts them: two of the four may stand there already.

@@ -170,11 +170,6 @@ class MiniWobEnv(ForkableEnv):
             return "\n".join([*lines, _shown(page.state)])
         return "\n".join([*lines, *page.hidden()])
 
-    def render(self) -> str:
-        """Return the task and the page as it is seen."""
-        page = self._require()
-        return f"\033[1m{page.task}\033[0m\n{_shown(page.state)}"
-
     def expert(self) -> PageExpert | None:
         """Return an expert at the beginning of the episode; None for tasks without one (see `experts.EXPERTS`)."""
         return expert_for(self._require().game.task, self._opening)

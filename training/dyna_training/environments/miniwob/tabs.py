@@ -127,10 +127,9 @@ class Tabs:
                 browser.close()
 
     def abandon(self) -> None:
-        """Let go of the browser in a process that was forked from its owner's."""
+        """Let go of the browser in a process that was forked from its owner's; the lock may be held for ever there."""
         if self._browser is not None:
             self._browser.abandon()
-        self.__init__()  # type: ignore[misc] # the lock may have been held by a thread that is not here
 
     def _session_of(self, page: Shown) -> str:
         """Return the session of the tab that shows a page; it is now the one that was used last."""
@@ -209,7 +208,19 @@ _NOBODY: Any = _nobody
 @functools.cache
 def tabs() -> Tabs:
     """Return the tabs of this process."""
-    made = Tabs()
-    atexit.register(made.close)
-    os.register_at_fork(after_in_child=made.abandon)
-    return made
+    return Tabs()
+
+
+def _end() -> None:
+    if tabs.cache_info().currsize:
+        tabs().close()
+
+
+def _begin_anew() -> None:
+    if tabs.cache_info().currsize:
+        tabs().abandon()
+        tabs.cache_clear()
+
+
+atexit.register(_end)
+os.register_at_fork(after_in_child=_begin_anew)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
 
+from dyna_graph.errors import suggestion
+
 Mode = Literal["train", "test"]
 """Distribution that a page draws its episodes from; most pages have one for both."""
 
@@ -46,7 +48,7 @@ class Game:
             raise GameNameError(f"{name!r} is no name of a game; one is 'click-button/7', a task and a seed")
         task, mode, seed = match.groups()
         if task not in TASKS:
-            raise GameNameError(f"{name!r}: there is no task {task!r}; `TASKS` lists them")
+            raise GameNameError(f"unknown task {task!r}; {suggestion(task, TASKS, what='there are')}")
         return cls(task, int(seed), "test" if mode == "test" else "train")
 
     @property

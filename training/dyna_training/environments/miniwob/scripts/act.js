@@ -33,14 +33,17 @@
       new Kind(type, { bubbles, cancelable: true, composed: true, view, clientX: x, clientY: y, button: 0, ...given }),
     );
   };
+  // An element and those around it, as far as they are not around another one, too.
+  const upTo = (other, element) =>
+    !element || element.contains(other) ? [] : [element, ...upTo(other, element.parentElement)];
   const hover = (element, at) => {
     if (hovered !== element) {
       if (hovered?.isConnected) {
         mouse(hovered, 'mouseout', at);
-        if (!hovered.contains(element)) mouse(hovered, 'mouseleave', at);
+        upTo(element, hovered).forEach((left) => mouse(left, 'mouseleave', at));
       }
       mouse(element, 'mouseover', at);
-      mouse(element, 'mouseenter', at);
+      upTo(hovered, element).reverse().forEach((entered) => mouse(entered, 'mouseenter', at));
       hovered = element;
     }
     mouse(element, 'mousemove', at);
@@ -131,7 +134,7 @@
     }
   };
 
-  // ---------------------------------------------------------------- the actions; each says what stands against it, or does it
+  // ---------------------------------------------------------------- actions: each is done, or says why not
 
   const target = (ref) => {
     const element = found.get(ref);
@@ -257,7 +260,7 @@
       return { ...state(), task: task + shown.join('') };
     },
     hidden: () => look(true).lines,
-    // Do actions one after the other; what is returned is the task and what is there after the last.
+    // Do actions one after the other and return what is there after the last.
     async play(actions) {
       let after = null;
       for (const action of actions) after = await play(action);

@@ -99,7 +99,7 @@
   const isPatch = (element) => {
     if (isRoot(element) || element.childNodes.length || !/^(DIV|SPAN)$/.test(element.tagName)) return false;
     const shade = style(element).backgroundColor;
-    return !/, 0\)$|transparent/.test(shade) && shade !== style(element.parentElement).backgroundColor;
+    return shade !== 'rgba(0, 0, 0, 0)' && shade !== style(element.parentElement).backgroundColor;
   };
 
   const place = (element) => {
