@@ -68,7 +68,7 @@ class BrowserError(RuntimeError):
 
 
 class BrowserDied(BrowserError):
-    """The browser is gone: it crashed or was killed."""
+    """The browser is gone: it crashed, was killed, or did not start."""
 
 
 def browser_program() -> str:
@@ -112,7 +112,8 @@ class Browser:
 
         Raises:
             PackageMissing: It is not installed.
-            BrowserError: It does not start.
+            BrowserDied: It does not start.
+            BrowserError: There is no place for its profile.
         """
         program = browser_program()
         try:
@@ -148,10 +149,10 @@ class Browser:
         self.alive = True
         try:
             self.ask("Browser.getVersion", timeout=START)
-        except BrowserError as error:
+        except (BrowserError, TimeoutError) as error:
             said = self._last_words()
             self.close()
-            raise BrowserError(f"{program} does not start: {said or error}") from None
+            raise BrowserDied(f"{program} does not start: {said or error}") from None
 
     @property
     def pid(self) -> int:

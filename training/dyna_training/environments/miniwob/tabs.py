@@ -20,6 +20,8 @@ TABS: Final = 4
 """Most tabs of a browser; a fork that is stepped needs one."""
 LOADS: Final = 2000
 """Pages that a browser opens before it makes way for a new one: some of what a page took is never given back."""
+ATTEMPTS: Final = 3
+"""Browsers that may die one after the other before that is an error."""
 TIMEOUT: Final = 30.0
 """Seconds that an action or the opening of a page may take; most take milliseconds, so this one hangs."""
 _SCRIPTS: Final = ("clock.js", "view.js", "act.js")
@@ -71,9 +73,8 @@ class Tabs:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._browser: Browser | None = None
-        self._owners: OrderedDict[str, weakref.ref[Shown]] = (
-            OrderedDict()
-        )  # by session, the last used at the end
+        # By session, the last used at the end.
+        self._owners: OrderedDict[str, weakref.ref[Shown]] = OrderedDict()
         self.loads = 0
 
     def run(self, page: Shown, expression: str = "null") -> Any:
@@ -85,15 +86,16 @@ class Tabs:
 
         Raises:
             PackageMissing: The browser or the package of the pages is not installed.
-            BrowserError: The browser died twice, the page hung, or repeating what was done led to another state.
+            BrowserError: The browser died again and again, the page hung, or repeating what was done led to another
+                state.
         """
         with self._lock:
-            for last in (False, True):
+            for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return self._evaluate(self._session_of(page), expression)
                 except BrowserDied:
                     self.close()
-                    if last:
+                    if attempt == ATTEMPTS:
                         raise
                 except TimeoutError:
                     self.close()
