@@ -55,6 +55,8 @@ class DesktopEnv:
     ) -> None:
         if type(self).trouble == "start":
             raise Exception("docker: Cannot connect to the Docker daemon")
+        if type(self).trouble == "slow start":
+            time.sleep(0.3)
         assert action_space == "pyautogui"
         self.closed = False
         self.action_history: list[str] = []
@@ -272,6 +274,7 @@ class TurnOn:
         if self.initialized:
             raise RuntimeError("TurnOn.initialize_task() is already called.")
         self.initialized = True
+        random.seed(self.params["seed"])
         env.switches = {"Wi-Fi": True, "Bluetooth": False, "Café": False}
 
     def is_successful(self, env: Android) -> float:

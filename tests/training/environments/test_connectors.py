@@ -175,6 +175,17 @@ def test_a_machine_that_cannot_be_started(machines: type[DesktopEnv], tmp_path: 
         OSWorldEnv(games=[osworld_task(tmp_path)], timeout=5.0).reset()
 
 
+def test_a_machine_that_starts_too_late_is_given_back(machines: type[DesktopEnv], tmp_path: Path) -> None:
+    machines.trouble = "slow start"
+    with pytest.raises(ConnectorError, match=r"OSWorld \(starting\) did not answer within 0\.1 seconds"):
+        OSWorldEnv(games=[osworld_task(tmp_path)], timeout=0.1).reset()
+    for _ in range(100):
+        if machines.made and machines.made[0].closed:
+            break
+        time.sleep(0.02)
+    assert machines.made[0].closed
+
+
 def test_tasks_that_are_none(machines: type[DesktopEnv], tmp_path: Path) -> None:
     env = OSWorldEnv(timeout=5.0)
     with pytest.raises(ValueError, match="No game to play"):

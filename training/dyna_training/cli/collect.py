@@ -28,13 +28,13 @@ BETWEEN: Final = 30.0
 def collect(
     out: Annotated[Path, typer.Option(help="Folder of the collection; an interrupted one is continued.")],
     environment: Annotated[
-        str, typer.Option(help="Id of the environment: dyna/ALFWorld-v0, dyna/TextWorld-v0.")
+        str, typer.Option(help="Id of the environment; dyna env list says which there are.")
     ] = "dyna/ALFWorld-v0",
     split: Annotated[
         str,
         typer.Option(
-            help="ALFWorld: train, dev_seen, dev_unseen, valid_seen, valid_unseen (official games, in "
-            "$ALFWORLD_DATA), or generated. TextWorld: train, dev, test, larger, unseen_kind."
+            help="Split of its games, as dyna env list has them. ALFWorld: train, dev_seen, dev_unseen, valid_seen, "
+            "valid_unseen (official games, in $ALFWORLD_DATA), or generated."
         ),
     ] = "train",
     games: Annotated[int, typer.Option(min=0, help="How many games; 0 is all of the split.")] = 0,

@@ -152,11 +152,15 @@ class AndroidWorldEnv(MachineEnv):
 
     def _begin(self, machine: Phone, game: str) -> Begun:
         name, _, seed = game.partition("/")
-        task = self._made(machine.android, name, seed or "0")
-        if machine.task is not None:
-            machine.task.tear_down(machine.android)
-            machine.task = None
-        task.initialize_task(machine.android)
+        before = random.getstate()
+        try:  # AndroidWorld draws from Python's own generator, and seeds it
+            task = self._made(machine.android, name, seed or "0")
+            if machine.task is not None:
+                machine.task.tear_down(machine.android)
+                machine.task = None
+            task.initialize_task(machine.android)
+        finally:
+            random.setstate(before)
         machine.task = task
         machine.android.reset(go_home=bool(task.start_on_home_screen))
         screen, actions = _read(machine.android)
@@ -173,13 +177,8 @@ class AndroidWorldEnv(MachineEnv):
         kind = tasks[name]
         if hasattr(kind, "set_device_time"):  # versions differ
             kind.set_device_time(android)
-        before = random.getstate()
-        try:
-            random.seed(int(seed))  # AndroidWorld draws parameters from Python's own generator
-            params = {**kind.generate_random_params(), "seed": int(seed)}
-        finally:
-            random.setstate(before)
-        return kind(params)
+        random.seed(int(seed))
+        return kind({**kind.generate_random_params(), "seed": int(seed)})
 
     def _refusal(self, action: str) -> str | None:
         try:

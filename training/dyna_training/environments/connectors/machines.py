@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import threading
@@ -147,7 +148,7 @@ class MachineEnv(ForkableEnv):
         self._game = str(self.choose_game(self._games, options))
         self._begun = None
         if self._machine is None:
-            self._machine = self._try("starting", self._start)
+            self._machine = self._started()
         begun = self._try("the reset", lambda: self._begin(self._machine, self._game))
         self._taken, self._steps, self._over, self._score = [], 0, False, 0.0
         self._begun, self._screen, self._actions = begun, self._shown(begun.screen), begun.actions
@@ -209,7 +210,8 @@ class MachineEnv(ForkableEnv):
                         f"the replay led elsewhere: step {index} ({cut(action, 80)!r}) showed another screen"
                     )
         except BaseException:
-            twin.close()
+            with contextlib.suppress(ConnectorError):
+                twin.close()
             raise
         twin._steps, twin._over, twin._score = self._steps, self._over, self._score
         return twin
@@ -240,6 +242,22 @@ class MachineEnv(ForkableEnv):
     @property
     def _name(self) -> str:
         return type(self).__name__.removesuffix("Env")
+
+    def _started(self) -> Any:
+        """Return a machine; one that starts too late is given back as soon as it is there."""
+        too_late = threading.Event()
+
+        def start() -> Any:
+            machine = self._start()
+            if too_late.is_set():
+                self._stop(machine)
+            return machine
+
+        try:
+            return self._try("starting", start)
+        except ConnectorError:
+            too_late.set()
+            raise
 
     def _sent(self, action: str) -> Done:
         return self._perform(self._machine, action)
