@@ -273,6 +273,24 @@ def test_rows_that_are_no_episode_are_reported_and_the_others_kept(tmp_path: Pat
     assert [t.id for t in read_trajectories([tmp_path / "back"])] == ["good"]
 
 
+def test_rows_with_one_id_are_one_episode_only_if_they_are_the_same(tmp_path: Path) -> None:
+    one, other = (world_model_messages(t) for t in two())
+    rows = [
+        {"id": 1, "messages": one},
+        {"id": 1, "messages": other},
+        {"id": 1, "messages": one},
+        {"messages": one},
+    ]
+    (tmp_path / "x.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    code, said = dyna(
+        "data", "import", tmp_path / "x.jsonl", "--format", "trl-sft", "--out", tmp_path / "back"
+    )
+    assert (code, said) == (0, f"3 episodes, 8 steps, 1 rows read before in {tmp_path / 'back'}\n")
+    found = list(read_trajectories([tmp_path / "back"]))
+    assert [world_model_messages(t) for t in found] == [one, other, one]
+    assert len({step.id for t in found for step in t.transitions}) == 8
+
+
 def test_a_list_that_breaks_off_and_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     good = json.dumps({"id": "good", "messages": world_model_messages(two()[0])})
     (tmp_path / "cut.json").write_text(f"[{good}, {good[:100]}")

@@ -47,25 +47,27 @@ def import_chats(
         StoreError: A path does not exist, there is no episode, or `out` cannot be written.
     """
     files, problems = _files(paths), list[str]()
-    seen: set[str] = set()
+    named: dict[str, str] = {}
     counts: Counter[str] = Counter()
     with new_folder(out) as folder:
         with RecordWriter(folder, form) as writer:
             for file in files:
                 for conversation in _conversations(file, format, problems):
-                    try:
-                        trajectory = episode_of(conversation, learner, origin=file.name)
-                    except (ValueError, KeyError, TypeError) as error:
-                        problems.append(f"{file}: {conversation.row.get('id', 'a row')}: {error}")
+                    content = digest_of(conversation.messages, conversation.rejected)
+                    id = str(conversation.row.get("id") or content[:32])
+                    if named.get(id, content) != content:  # rows by step, which do not go on from each other
+                        id = digest_of(id, content)[:32]
+                    if id in named:
+                        counts["rows read before"] += 1
                         continue
-                    if trajectory.id in seen:
-                        trajectory = trajectory.model_copy(
-                            update={"id": digest_of(trajectory.id, conversation.messages)[:32]}
-                        )
-                    if trajectory.id not in seen:
-                        seen.add(trajectory.id)
-                        writer.append(trajectory)
-                        counts.update(episodes=1, steps=len(trajectory.transitions))
+                    named[id] = content
+                    try:
+                        trajectory = episode_of(conversation, learner, id, origin=file.name)
+                    except (ValueError, KeyError, TypeError) as error:
+                        problems.append(f"{file}: {id}: {error}")
+                        continue
+                    writer.append(trajectory)
+                    counts.update(episodes=1, steps=len(trajectory.transitions))
         if not writer.records:
             first = f": {problems[0]}" if problems else ""
             raise StoreError(
@@ -146,20 +148,20 @@ def _joined(rows: Iterable[Conversation]) -> Iterator[Conversation]:
         yield current
 
 
-def episode_of(conversation: Conversation, learner: Learner, origin: str = "") -> Trajectory:
+def episode_of(conversation: Conversation, learner: Learner, id: str, origin: str = "") -> Trajectory:
     """Return the episode of a conversation.
 
     Args:
         conversation: The messages: system; then for a world model action and observation in turn, for a policy the
             task, and response and observation in turn.
         learner: Whose conversation it is.
+        id: Id of the episode.
         origin: Where it is from, for the record.
 
     Raises:
         ValueError: The turns are no such conversation, or a response holds no one action that can be read.
     """
     row, messages = conversation.row, conversation.messages
-    id = str(row.get("id") or digest_of(messages)[:32])
     system, turns = (
         (messages[0], messages[1:]) if messages[:1] and messages[0]["role"] == "system" else (None, messages)
     )
