@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from dyna_training.workers import Pool, Report, Work, WorkersFailed
 from tests.training.processes import end, wait_for
 from tests.training.worker_kills import killed
 
-pytest.importorskip("ray")
+# Ray reads what it may print when it is imported, so it is not imported here.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 
 
 def settings(out: Path, **more: object) -> CollectSettings:
@@ -113,6 +115,7 @@ def test_episodes_are_the_same_on_a_cluster(host: Cluster, tmp_path: Path) -> No
     assert len(reports) == 6
 
 
+@pytest.mark.slow
 def test_what_no_actor_can_do_is_said_at_once(
     host: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +128,7 @@ def test_what_no_actor_can_do_is_said_at_once(
         list(Pool([["do a"]], Work(do, (str(tmp_path),)), host))
 
 
+@pytest.mark.slow
 def test_a_cluster_without_room_is_not_waited_for_without_end(
     host: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

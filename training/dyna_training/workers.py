@@ -2,7 +2,8 @@
 
 Workers only compute. A result comes back to the pool, and whoever iterates over the pool keeps it; so a worker may die
 at any moment, on this machine or another, and what is lost is the task it was at, which is given out again. A worker
-never has more tasks than it does at a time: when results are taken in slowly, the workers wait.
+has one task more than it does at a time, so that it need not wait for the next, and never two: when results are taken
+in slowly, the workers wait.
 
 Where workers run is a `Host`: processes of this machine (`dyna_training.processes`), or actors of a Ray cluster
 (`dyna_training.cluster`).
@@ -123,12 +124,12 @@ class Report(NamedTuple, Generic[T]):
 
 
 class _Job(Generic[T]):
-    """A task, how many workers died while they were at it, and when this one must have done it."""
+    """A task, how many workers died while they were at it, and when the one that is at it must have done it."""
 
     def __init__(self, task: T) -> None:
         self.task = task
         self.deaths = 0
-        self.deadline = 0.0
+        self.deadline: float | None = None
 
 
 class _Seat(Generic[T]):
@@ -137,14 +138,16 @@ class _Seat(Generic[T]):
     def __init__(self, number: int) -> None:
         self.number = number
         self.waiting: deque[_Job[T]] = deque()
-        self.running: dict[int, _Job[T]] = {}
+        self.given: dict[int, _Job[T]] = {}
         self.vacate()
 
     def vacate(self) -> None:
         """Forget the process."""
+        self.given.clear()
         self.ready = False
         self.answered = 0
-        self.leaving = False
+        self.leaving: int | None = None
+        """How many tasks it had answered when it was found to hold too much."""
 
 
 class Pool(Generic[T]):
@@ -197,14 +200,14 @@ class Pool(Generic[T]):
     def __iter__(self) -> Iterator[Report[T]]:
         for seat in self._seats:
             self._start(seat)
-        while self._left() or any(seat.running for seat in self._seats):
+        while self._left() or any(seat.given for seat in self._seats):
             yield from self._turn()
 
     def finish(self, grace: float | None = None) -> Iterator[Report[T]]:
         """Yield what becomes of the running tasks, for some seconds; no other one is begun."""
         end = time.monotonic() + (GRACE if grace is None else grace)
         self._finishing = True
-        while any(seat.running for seat in self._seats) and time.monotonic() < end:
+        while any(seat.given for seat in self._seats) and time.monotonic() < end:
             yield from self._turn(end)
 
     def _turn(self, end: float = float("inf")) -> Iterator[Report[T]]:
@@ -217,9 +220,10 @@ class Pool(Generic[T]):
         yield from self._overdue()
 
     def _next_deadline(self) -> float:
-        running = (job.deadline for seat in self._seats for job in seat.running.values())
+        given = (job.deadline for seat in self._seats for job in seat.given.values())
         ready = any(seat.ready for seat in self._seats)
-        return min(running, default=float("inf") if ready else self._waiting_since + START)
+        default = float("inf") if ready else self._waiting_since + START
+        return min((deadline for deadline in given if deadline is not None), default=default)
 
     def _take(self, message: Message) -> Iterator[Report[T]]:
         seat = self._seats[message.worker]
@@ -230,33 +234,47 @@ class Pool(Generic[T]):
         elif message.kind == "ready":
             seat.ready = True
             self._give(seat)
-        elif message.task in seat.running:
-            task = seat.running.pop(message.task).task
+        elif message.task in seat.given:
+            task = seat.given.pop(message.task).task
             self._deaths = 0
             seat.answered += 1
-            if self._memory_limit is not None and message.memory > self._memory_limit:
-                seat.leaving = True
+            if (
+                self._memory_limit is not None
+                and message.memory > self._memory_limit
+                and seat.leaving is None
+            ):
+                seat.leaving = seat.answered
             self._give(seat)  # first, so that the worker does not wait for whoever takes in the report
             if message.kind == "done":
                 yield Report(task, "done", message.value)
             else:
                 yield Report(task, "failed", reason=message.value)
-            if seat.leaving and not seat.running:
+            if seat.leaving is not None and not seat.given:
                 yield self._recycle(seat, task, message.memory)
 
     def _give(self, seat: _Seat[T]) -> None:
-        """Give a worker as many tasks as it does at a time; one that workers died in has its own to itself."""
+        """Give a worker its tasks; one that workers died in has a worker to itself."""
         while (
-            seat.ready and not seat.leaving and not self._finishing and len(seat.running) < self._work.width
+            seat.ready
+            and seat.leaving is None
+            and not self._finishing
+            and len(seat.given) <= self._work.width
         ):
             if not seat.waiting and not self._fetch(seat):
-                return
-            if seat.running and any(job.deaths for job in (seat.waiting[0], *seat.running.values())):
-                return
+                break
+            if seat.given and any(job.deaths for job in (seat.waiting[0], *seat.given.values())):
+                break
             job, number = seat.waiting.popleft(), next(self._numbers)
-            job.deadline = time.monotonic() + (self._limit or float("inf"))
-            seat.running[number] = job
+            job.deadline = None
+            seat.given[number] = job
             self._host.send(seat.number, number, job.task)
+        for job in self._begun(seat):
+            if job.deadline is None and self._limit is not None:
+                job.deadline = time.monotonic() + self._limit
+
+    def _begun(self, seat: _Seat[T]) -> list[_Job[T]]:
+        """Return the tasks that a worker is at; it begins them in the order in which they were given."""
+        return list(itertools.islice(seat.given.values(), self._work.width))
 
     def _fetch(self, seat: _Seat[T]) -> bool:
         """Find tasks for a worker that has none."""
@@ -280,14 +298,15 @@ class Pool(Generic[T]):
     def _bury(self, seat: _Seat[T], reason: str) -> Iterator[Report[T]]:
         """Give the tasks that a worker died in out again, and replace the worker."""
         self._host.kill(seat.number)  # what it leaves behind: engines in processes of their own
-        jobs = list(seat.running.values())
-        seat.running.clear()
+        begun, jobs = self._begun(seat), list(seat.given.values())
         seat.vacate()
         reports: list[Report[T]] = []
-        for job in jobs:
-            job.deaths += 1
+        for job in reversed(jobs):
+            job.deaths += job in begun
             if job.deaths < TRIES:
                 seat.waiting.appendleft(job)
+        for job in begun:
+            if job.deaths < TRIES:
                 reports.append(Report(job.task, "crashed", reason=reason))
             else:
                 reports.append(Report(job.task, "failed", reason=f"{reason}, {TRIES} times"))
@@ -309,7 +328,7 @@ class Pool(Generic[T]):
     def _recycle(self, seat: _Seat[T], task: T, memory: int) -> Report[T]:
         """Replace a worker that holds too much memory, while it has nothing to do."""
         assert self._memory_limit is not None
-        self._large = self._large + 1 if seat.answered == 1 else 0
+        self._large = self._large + 1 if seat.leaving == 1 else 0
         held, limit = f"{memory / 1e6:,.0f} MB", f"{self._memory_limit / 1e6:,.0f} MB"
         if self._large >= TOO_LARGE:
             raise WorkersFailed(
@@ -327,7 +346,7 @@ class Pool(Generic[T]):
         """Bury workers whose time is over."""
         now = time.monotonic()
         for seat in self._seats:
-            if any(job.deadline <= now for job in seat.running.values()):
+            if any(job.deadline is not None and job.deadline <= now for job in seat.given.values()):
                 yield from self._bury(
                     seat, f"it took longer than {self._limit:g} seconds, so that its process was killed"
                 )
