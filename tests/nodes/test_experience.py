@@ -25,8 +25,8 @@ from dyna_nodes.experience import (
     iter_trajectory_file,
     write_trajectory,
 )
-from dyna_nodes.experience.lines import LineWriter
-from dyna_nodes.nouns import Action, Prediction, Trajectory, Transition
+from dyna_nodes.experience.lines import LineWriter, dump
+from dyna_nodes.nouns import Action, Prediction, Provenance, Trajectory, Transition
 
 
 def transition(index: int = 0, trajectory: str = "a", **fields: object) -> Transition:
@@ -457,3 +457,13 @@ def test_a_trajectory_file_that_is_missing_or_damaged_says_where(tmp_path: Path)
     problems: list[Problem] = []
     assert len(list(iter_trajectory_file(path, problems))) == 1
     assert str(problems[0]).startswith(f"{path}:1: format 'dyna-trajectory/2', not 'dyna-trajectory/1'")
+
+
+def test_ctrl_c_while_a_record_is_written_is_not_taken_for_bad_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: object, other: object) -> bool:
+        raise KeyboardInterrupt
+
+    record = Transition(action=Action.command("look"), time=0.0)
+    monkeypatch.setattr(Provenance, "__eq__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dump(record)

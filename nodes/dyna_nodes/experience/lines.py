@@ -80,8 +80,12 @@ def dump(record: Noun) -> bytes:
         line = record.model_dump_json(exclude_defaults=True, fallback=str)
         if "null" not in line:
             return line.encode()
-    except PydanticSerializationError:
-        pass  # it holds lone surrogates, as file names that are not UTF-8 do; the json module writes them
+    except PydanticSerializationError as error:
+        if "JSON: KeyboardInterrupt" in str(
+            error
+        ):  # Ctrl-C while two nouns were compared; pydantic renames it
+            raise KeyboardInterrupt from error
+        # Else it holds lone surrogates, as file names that are not UTF-8 do; the json module writes them.
     # Pydantic also writes NaN as null, which no float field reads back; the json module keeps it.
     values = record.model_dump(exclude_defaults=True)
     return json.dumps(values, ensure_ascii=True, separators=(",", ":"), default=str).encode()
