@@ -13,6 +13,7 @@ from dyna_training.collection import CollectError
 from dyna_training.environments.catalogue import (
     ALFWORLD,
     CATALOGUES,
+    MINIWOB,
     SCIENCEWORLD,
     TEXTWORLD,
     TooFewGames,
@@ -23,11 +24,12 @@ from dyna_training.recording import Episode, Recorder, default_prompt, game_key,
 from dyna_training.rollouts import play
 from dyna_training.tools import environment_tools, task_message
 from dyna_training.world_models.environment import EnvironmentWorldModel
+from tests.training.environments.browsers import needs_browser
 from tests.training.environments.scienceworld_games import needs_scienceworld
 from tests.training.environments.textworld_games import GAMES, needs_textworld
 
 COOKING = GAMES[-1]
-NEEDS = {TEXTWORLD: needs_textworld, SCIENCEWORLD: needs_scienceworld}
+NEEDS = {TEXTWORLD: needs_textworld, SCIENCEWORLD: needs_scienceworld, MINIWOB: needs_browser}
 
 
 def settings(out: Path, **given: object) -> CollectSettings:
