@@ -298,6 +298,47 @@ def test_refused_actions_say_why_and_change_nothing(env: MiniWobEnv) -> None:
     assert "no such option" in env.step('select [1] "nowhere"')[0]
 
 
+KEYS = tuple(f"press {key}" for key in (*"rm", "Space", *"directory.gif", "Enter"))
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("game", "actions"),
+    [
+        ("drag-items/1", ["drag [2] to [3]"]),
+        ("drag-box/1", ["drag [1] to [2]", "click [3]"]),
+        ("draw-line/1", ["drag 51,60 to 51,130", "click [3]"]),
+        ("resize-textarea/1", ["drag [4] by 20,20", "click [5]"]),
+        ("text-editor/2", ["highlight [5]", "click [3]", "click [6]"]),
+        ("terminal/1", KEYS),
+        ("use-autocomplete/3", ['type [1] "Rus"', "click [3]", "click [2]"]),
+        ("click-pie-nodelay/2", ["click [4]", "click [9]"]),
+    ],
+)
+def test_the_actions_do_what_the_pages_expect(env: MiniWobEnv, game: str, actions: list[str]) -> None:
+    begun(env, game)
+    for action in actions:
+        observation, _, _, _, info = env.step(action)
+        assert not observation.startswith("Nothing happens."), action
+    assert info["won"]
+
+
+@needs_browser
+def test_what_a_page_draws_anew_is_numbered_anew(env: MiniWobEnv) -> None:
+    begun(env, "choose-date/1")
+    observation, earlier = env.step("click [1]")[0], []
+    while '"March 2016"' not in observation:
+        back = Seen(observation).labelled("Prev")
+        assert back is not None
+        earlier.append(back.ref)
+        observation = env.step(f"click [{back.ref}]")[0]
+    assert len(set(earlier)) == 9
+    day = Seen(observation).labelled("5")
+    assert day is not None
+    env.step(f"click [{day.ref}]")
+    assert env.step("click [2]")[4]["won"]
+
+
 @needs_browser
 def test_text_of_any_characters_is_typed_and_shown(env: MiniWobEnv) -> None:
     begun(env, "login-user/1")

@@ -150,6 +150,11 @@
       ? { element, point: [where.x, where.y] }
       : { wrong: `There is nothing at ${where.x},${where.y}.` };
   };
+  // Lists that are sorted by hand take a place only from who is past its middle.
+  const beyond = (from, to) => {
+    const far = Math.hypot(to[0] - from[0], to[1] - from[1]);
+    return to.map((end, axis) => end + (far ? (4 * (end - from[axis])) / far : 0));
+  };
   const ACTIONS = {
     wait: () => null,
     press: ({ key: name }) => void press(name),
@@ -168,7 +173,8 @@
       if (source.wrong) return source.wrong;
       const goal = by ? { point: source.point.map((start, axis) => start + by[axis]) } : at(to);
       if (goal.wrong) return goal.wrong;
-      return void (await drag(source.element, source.point, goal.point));
+      const end = to?.ref === undefined ? goal.point : beyond(source.point, goal.point);
+      return void (await drag(source.element, source.point, end));
     },
     type({ where, text }) {
       const element = target(where.ref);
