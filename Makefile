@@ -9,10 +9,10 @@ VLLM   := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow vllm check lint types equality kills bench adapters evaluation java docs clean
+.PHONY: help install demo test slow vllm check lint types equality kills worker-kills bench adapters evaluation java docs clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dyna-graph needs Python 3.11 or newer; call make PYTHON=python3.11")'
@@ -71,6 +71,10 @@ kills: $(STAMP) ## kill agents at a thousand random moments; nothing may be lost
 	$(BIN)/python -m tests.graph.kills --kills 1000 --seed 0
 	$(BIN)/python -m tests.graph.kills --kills 200 --seed 0 --postgres
 
+worker-kills: $(STAMP) ## kill what collects at a hundred random moments; no episode may be lost or be there twice (minutes)
+	$(BIN)/python -m tests.training.worker_kills --kills 100 --seed 0
+	$(BIN)/python -m tests.training.worker_kills --kills 20 --seed 0 --cluster
+
 bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/lookahead.py
@@ -82,6 +86,7 @@ bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/grid_worlds.py
 	$(BIN)/python benchmarks/webshop.py
 	$(BIN)/python benchmarks/miniwob_env.py
+	$(BIN)/python benchmarks/collection.py --cluster
 
 adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna collect --split train --games 380 --seed 0 --out data/world-model --workers 2

@@ -33,9 +33,10 @@ from rich.table import Table
 
 from dyna_training.collect import CollectSettings, plan
 from dyna_training.collection import Collection
+from dyna_training.hosts import Host, Work
 from dyna_training.processes import Processes
 from dyna_training.recording import Episode, Played, Recorder
-from dyna_training.workers import Host, Pool, Work
+from dyna_training.workers import Pool
 
 TARGET = 1.8
 

@@ -19,8 +19,9 @@ from dyna_training import cluster
 from dyna_training.cluster import Cluster, ClusterError, reach
 from dyna_training.collect import CollectSettings, collect, plan
 from dyna_training.collection import CollectError
+from dyna_training.hosts import Work, WorkersFailed
 from dyna_training.recording import Recorder
-from dyna_training.workers import Pool, Report, Work, WorkersFailed
+from dyna_training.workers import Pool, Report
 from tests.training.processes import end, wait_for
 from tests.training.worker_kills import killed
 

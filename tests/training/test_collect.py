@@ -22,10 +22,11 @@ from dyna_training.collection import CollectError
 from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld import GameFileError
 from dyna_training.environments.alfworld.generator import generate, write
+from dyna_training.hosts import TaskError
 from dyna_training.recording import Episode, ModelPlayer, Recorder, game_key, record_of
 from dyna_training.rollouts import play
 from dyna_training.tools import environment_tools
-from dyna_training.workers import Pool, TaskError
+from dyna_training.workers import Pool
 from tests.data import alfworld_data
 
 FROZEN = "ec14be9012bdc2f8"

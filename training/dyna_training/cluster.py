@@ -16,8 +16,8 @@ import sys
 from importlib.metadata import version
 from typing import Any, Final
 
+from dyna_training.hosts import Message, Work, answer, said
 from dyna_training.memory import memory_held
-from dyna_training.workers import Message, Work, answer, said
 
 LOCAL: Final = "local"
 """In place of an address: a cluster of this machine alone, which lasts as long as the collection."""
@@ -108,14 +108,21 @@ class Cluster:
 
     def send(self, worker: int, number: int, task: Any) -> None:
         """Give an actor a task."""
-        self._asked[self._actors[worker].do.remote(task)] = (worker, number)
+        if worker in self._actors:  # else its death has been heard of
+            self._asked[self._actors[worker].do.remote(task)] = (worker, number)
 
     def receive(self, timeout: float | None) -> list[Message]:
         """Return the messages there are, once there is one."""
         asked = list(self._asked)
         [*first], _ = self._ray.wait(asked, timeout=timeout)
         ready, _ = self._ray.wait(asked, num_returns=len(asked), timeout=0) if first else ([], None)
-        return [self._read(reference, *self._asked.pop(reference)) for reference in ready]
+        messages: list[Message] = []
+        for reference in ready:
+            if reference in self._asked:
+                messages.append(self._read(reference, *self._asked.pop(reference)))
+                if messages[-1].kind == "died":
+                    self.kill(messages[-1].worker)  # each of its tasks says that it died; once is enough
+        return messages
 
     def _read(self, reference: Any, worker: int, number: int | None) -> Message:
         errors = self._ray.exceptions

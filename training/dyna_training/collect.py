@@ -24,10 +24,11 @@ from dyna_training.behaviours import BEHAVIOURS, MIXTURE, TEACHERS, BehaviourNam
 from dyna_training.collect_progress import Meter, Progress, ProgressFile
 from dyna_training.collection import MANIFEST, CollectError, Collection
 from dyna_training.environments.catalogue import ALFWORLD, TooFewGames, catalogue
+from dyna_training.hosts import Host, Work, WorkersFailed
 from dyna_training.processes import Processes
 from dyna_training.recording import Episode, Recorder
 from dyna_training.teachers.grounded import distribution, distribution_digest
-from dyna_training.workers import Host, Pool, Report, Work, WorkersFailed
+from dyna_training.workers import Pool, Report
 
 FAILURES: Final = 10
 """So many failed episodes in a row, without one that worked, end a collection."""

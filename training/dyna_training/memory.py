@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Final
-
-PROC: Final = Path("/proc")
 
 
 def memory_held() -> int:
@@ -15,31 +11,31 @@ def memory_held() -> int:
 
     Where there is no ``/proc``, it is the most that this process alone ever held.
     """
-    try:
-        return sum(map(_resident, _family(os.getpid())))
-    except OSError:
+    if not os.path.exists(f"/proc/{os.getpid()}/statm"):
         return _most()
+    family = [os.getpid()]
+    for parent in family:
+        family += _children(parent)
+    return sum(map(_resident, family))
 
 
-def _family(pid: int) -> list[int]:
-    """Return a process and its descendants; those that end meanwhile may be missing."""
-    found = [pid]
-    for parent in found:
-        for children in (PROC / str(parent) / "task").glob("*/children"):
-            try:
-                found += map(int, children.read_bytes().split())
-            except OSError:
-                if parent == pid:
-                    raise
+def _children(pid: int) -> list[int]:
+    """Return the children of a process; none of one that has just ended."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass
     return found
 
 
 def _resident(pid: int) -> int:
     try:
-        return int((PROC / str(pid) / "statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (FileNotFoundError, ProcessLookupError):
-        if pid == os.getpid():
-            raise
         return 0
 
 

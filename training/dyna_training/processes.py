@@ -21,8 +21,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, NamedTuple
 
+from dyna_training.hosts import GRACE, Message, Work, answer, said
 from dyna_training.memory import memory_held
-from dyna_training.workers import GRACE, Message, Work, answer, said
 
 LEAST: Final = 1.0
 """Seconds that a worker whose connection is closed gets to end by itself, with an exit code of its own."""
@@ -55,9 +55,10 @@ class Processes:
 
     def send(self, worker: int, number: int, task: Any) -> None:
         """Give a worker a task."""
-        # Its death is found out when it is read from.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self._workers[worker].connection.send((number, task))
+        # Its death is found out when it is read from, or has been, by now.
+        if worker in self._workers:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._workers[worker].connection.send((number, task))
 
     def receive(self, timeout: float | None) -> list[Message]:
         """Return one message of each worker that has any."""

@@ -14,10 +14,10 @@ from dyna_nodes.nouns import Trajectory, Transition
 from dyna_training.behaviours import BEHAVIOURS
 from dyna_training.environments.base import ForkableEnv, GameFileError
 from dyna_training.environments.catalogue import CATALOGUES, catalogue
+from dyna_training.hosts import TaskError, WorkersFailed
 from dyna_training.imagined import IMAGINED, ImaginedEnv, imagined_trajectory, load_world_model, policy_base
 from dyna_training.rollouts import ENVIRONMENT, episode_id, play, provenance, step_id, value_after
 from dyna_training.traces.thinking import split_thinking, thought_text
-from dyna_training.workers import TaskError, WorkersFailed
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
