@@ -203,6 +203,15 @@ def test_screens_of_other_shapes() -> None:
     many = "".join(node("label", str(i), i, i) for i in range(300))
     tree = f'<desktop xmlns:st="s" xmlns:cp="c"><application name="a">{many}</application></desktop>'
     assert written(desktop(tree)).endswith("\n... and 101 more")
+    page = node(
+        "panel",
+        "Page",
+        0,
+        0,
+        inside=node("paragraph", "", 9, 9, text="See ", inside=node("link", "here", 9, 9)),
+    )
+    tree = f'<?xml version="1.0" encoding="UTF-8"?><desktop xmlns:st="s" xmlns:cp="c">{page}</desktop>'
+    assert written(desktop(tree)) == '[Page]\nparagraph = "See" at 29,19\nlink "here" at 29,19'
     assert written(desktop("<desktop/>")) == "(nothing is seen)"
     windows = (
         '<desktop xmlns:st="https://accessibility.windows.example.org/ns/state" xmlns:cp="c"><window name="Notepad">'

@@ -117,7 +117,10 @@ def _of_node(node: ElementTree.Element, platform: Platform) -> Seen | None:
     name = _label(facts.get("name"))
     text = _label(node.text or facts.get("value"))
     active = node.tag.endswith(_ACTIVE)
-    if not (name or text or active) or (len(node) > 0 and not (active and name)):
+    says = name or text or active
+    if len(node) > 0:  # what is in it speaks for itself
+        says = text or (name and active)
+    if not says:
         return None
     said = f' "{name}"' if name else ""
     value = f' = "{text}"' if text and text != name else ""
