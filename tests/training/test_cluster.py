@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from dyna_training.cluster import Cluster, ClusterError, reach
 from dyna_training.collect import CollectSettings, collect, plan
 from dyna_training.collection import CollectError
 from dyna_training.hosts import Work, WorkersFailed
-from dyna_training.recording import Recorder
+from dyna_training.recording import Episode, Played, Recorder
 from dyna_training.workers import Pool, Report
 from tests.training.processes import end, wait_for
 from tests.training.worker_kills import killed
@@ -73,11 +74,19 @@ def fail(why: str) -> object:
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Cluster]:
-    """A cluster of two CPUs; a pool that is no context leaves it as it is."""
-    host = Cluster("local", 2)
-    yield host
-    host.close(0)
+def running() -> Iterator[Cluster]:
+    """A cluster of two CPUs."""
+    cluster = Cluster("local", 2)
+    yield cluster
+    cluster.close(0)
+
+
+@pytest.fixture
+def host(running: Cluster) -> Iterator[Cluster]:
+    """The same, without actors; a pool that is no context leaves it running."""
+    yield running
+    for worker in range(2):
+        running.kill(worker)
 
 
 def told(reports: list[Report[str]]) -> dict[str, list[tuple[str, str]]]:
@@ -87,6 +96,7 @@ def told(reports: list[Report[str]]) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_actors_die_hang_and_go_on(host: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     groups = [["do a", "die-once b", "raise c"], ["hang-once d", "large e"]]
     reports = told(list(Pool(groups, Work(do, (str(tmp_path),)), host, workers=2, time_limit=5.0)))
@@ -107,13 +117,30 @@ def test_actors_die_hang_and_go_on(host: Cluster, tmp_path: Path, capfd: pytest.
     assert capfd.readouterr().out == "", "Ray prints a paragraph for each death"
 
 
-def test_episodes_are_the_same_on_a_cluster(host: Cluster, tmp_path: Path) -> None:
+def recorder_that_dies(number: int, settings: dict[str, Any], folder: str) -> Callable[[Episode], Played]:
+    """A recorder whose process is killed in the first episode that any of them plays."""
+    play = Recorder(number, settings)
+
+    def handle(episode: Episode) -> Played:
+        died = Path(folder, "died")
+        if not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return play(episode)
+
+    return handle
+
+
+def test_episodes_are_the_same_on_a_cluster_whose_actors_are_killed(host: Cluster, tmp_path: Path) -> None:
     wanted = settings(tmp_path, games=2)
     arguments = (wanted.model_dump(mode="json"),)
-    reports = list(Pool([plan(wanted)], Work(Recorder, arguments), host, workers=2))
+    work = Work(recorder_that_dies, (*arguments, str(tmp_path)))
+    reports = list(Pool([plan(wanted)], work, host))
+    assert reports[0].kind == "crashed"
+    assert "died (SYSTEM_ERROR)" in reports[0].reason
     here = Recorder(0, *arguments)
-    assert {r.task: r.result for r in reports} == {e: here(e) for e in plan(wanted)}
-    assert len(reports) == 6
+    assert {r.task: r.result for r in reports[1:]} == {e: here(e) for e in plan(wanted)}
+    assert len(reports) == 7
 
 
 @pytest.mark.slow
