@@ -120,6 +120,23 @@ def test_episodes_that_satisfy_all_conditions_are_kept(
     assert sorted([*kept, *gone]) == ["long", "lost", "short"]
 
 
+def test_names_that_are_no_text_are_written_down_all_the_same(tmp_path: Path) -> None:
+    lines = written(
+        tmp_path / "in.jsonl",
+        *(episode(f"e{i}\udcff", "look", game=f"g/{i}\udcff", won=i < 4) for i in range(5)),
+    )
+    assert (
+        dyna("data", "filter", lines, "--outcome", "success", "--to", "parquet", "--out", tmp_path / "out")[0]
+        == 0
+    )
+    assert "e4\\udcff" in (tmp_path / "out" / "left_out.csv").read_text()
+    assert (
+        dyna("data", "split", tmp_path / "out", "--fractions", "0.5,0.5", "--out", tmp_path / "parts")[0] == 0
+    )
+    games = manifest(tmp_path / "parts")["games"]
+    assert sorted(games["train"] + games["test"]) == [f"dyna/ALFWorld-v0:g/{i}\udcff" for i in range(4)]
+
+
 def test_when_nothing_is_left_the_reasons_are_said(mixed: Path, tmp_path: Path) -> None:
     code, said = dyna("data", "filter", mixed, "--behaviour", "export", "--out", tmp_path / "out")
     assert code == 1

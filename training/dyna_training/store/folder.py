@@ -179,7 +179,8 @@ def write_manifest(
         "problems": [str(problem) for problem in problems],
         "versions": versions(),
     }
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    # In ASCII: names of files and games may be no text that UTF-8 can hold.
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
 
 

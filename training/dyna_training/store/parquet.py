@@ -101,7 +101,7 @@ class ParquetWriter:
                 "digest": self._digest.hexdigest(),
                 **self._about,
             }
-            self._writer.add_key_value_metadata({KEY: json.dumps(about, ensure_ascii=False).encode()})
+            self._writer.add_key_value_metadata({KEY: json.dumps(about).encode()})
             self._writer.close()
         finally:
             self._writer.is_open = False  # or one whose disk is full would try once more when it is collected

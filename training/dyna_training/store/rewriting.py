@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 from dyna_nodes.nouns import Trajectory
 from dyna_training.store.folder import Form, RecordWriter, new_folder, versions, write_manifest
@@ -42,6 +42,10 @@ class LeftOut(NamedTuple):
 
 
 Decide = Callable[[Trajectory], Kept | LeftOut]
+
+
+def _open(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def rewrite(
@@ -79,7 +83,7 @@ def rewrite(
     with new_folder(out) as folder:
         writers: dict[str, RecordWriter] = {}
         counts: dict[str, Counter[str]] = {}
-        with ExitStack() as stack, (folder / LEFT_OUT).open("w", encoding="utf-8", newline="") as file:
+        with ExitStack() as stack, _open(folder / LEFT_OUT) as file:
             left_out = csv.writer(file)
             left_out.writerow(("trajectory", *LeftOut._fields))
             for trajectory in source.trajectories():

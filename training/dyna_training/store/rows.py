@@ -77,7 +77,7 @@ def rows_of(record: Record, rows: Rows) -> Iterator[Row]:
     if isinstance(record, Transition):
         if rows == "trajectory":
             raise StoreError(f"step {record.id} belongs to no episode; write it with --rows transition")
-        yield Row(_step(record, traits_of(alone(record))), record)
+        yield Row(_step(record, traits_of(_alone(record))), record)
         return
     traits = traits_of(record)
     if rows == "trajectory":
@@ -134,7 +134,7 @@ def _single(row: Mapping[str, Any]) -> Any:
     return Trajectory.model_validate({**_EPISODE.read(row["episode"]), "transitions": [step] if step else []})
 
 
-def alone(step: Transition) -> Trajectory:
+def _alone(step: Transition) -> Trajectory:
     """Return a single step as an episode of its own, as far as it knows of one."""
     return Trajectory(
         id=step.trajectory or step.id, task=step.task, transitions=(step,), provenance=step.provenance
