@@ -361,6 +361,28 @@ def test_gold_paths_solve_every_task() -> None:
     assert all(solved.values()), [task for task, won in solved.items() if not won]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@needs_scienceworld
+@pytest.mark.parametrize("task", TASKS)
+def test_forks_disturb_nothing_and_a_replay_leads_to_the_same(task: str) -> None:
+    """At random, with forks that are stepped beside each step; what is listed is understood."""
+    for simplifications in ("easy", "none"):
+        game = GameSpec.of(task, 1, simplifications)
+        play, rng, commands, seen = Play(game), random.Random(task), [], ""
+        while len(commands) < 15 and not play.over:
+            listed = play.admissible()
+            other = play.fork()
+            for _ in range(2):
+                other.step(rng.choice(listed))
+            commands.append(rng.choice(listed))
+            seen = play.step(commands[-1])
+            assert not seen.startswith("No known action"), commands[-1]
+        again = Play(game)
+        assert [again.step(command) for command in commands][-1] == seen
+        assert (again.tree(), again.admissible()) == (play.tree(), play.admissible())
+
+
 # The process
 
 

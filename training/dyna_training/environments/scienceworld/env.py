@@ -125,6 +125,7 @@ class ScienceWorldEnv(ForkableEnv):
         Raises:
             RuntimeError: `reset` was never called.
             SimulatorDied: The simulator's process died, and once more when all was repeated in a new one.
+            SimulatorError: The simulator failed at the command.
         """
         play = self._require()
         best, was_over = play.best, play.over

@@ -148,6 +148,9 @@ public final class Simulations {
   private String step(Simulation simulation, String command) throws Exception {
     Object world = enter(simulation);
     Object result = world.getClass().getMethod("step", String.class).invoke(world, command);
+    if ((Boolean) call(world, "isInErrorState")) { // it would call every task failed from now on
+      throw new IllegalStateException("the simulator failed: " + call(world, "getErrorStateMessage"));
+    }
     return call(result, "_2") + "\n" + call(result, "_3") + "\n" + call(result, "_1");
   }
 
