@@ -384,6 +384,12 @@ def test_a_level_that_cannot_be_made_is_explained(name: str) -> None:
         SokobanEnv(games=[name]).reset()
 
 
+@pytest.mark.parametrize("name", ["4x4-1/1", pytest.param("20x20-8/1", marks=pytest.mark.slow)])
+def test_a_level_that_is_not_found_is_given_up_in_seconds(name: str) -> None:
+    with pytest.raises(GameFileError, match="was found that can be won in 50 moves; take another seed"):
+        level_of(name)
+
+
 def test_arguments_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="either split or games"):
         SokobanEnv(split="train", games=["7x7-2/5"])

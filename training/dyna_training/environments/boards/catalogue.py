@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from dyna_training.environments.boards.env import BoardEnv
 from dyna_training.environments.catalogue import part_of
 
 
-class BoardGames:
+class BoardGames(ABC):
     """A catalogue of games that go by their names, see `Catalogue`.
 
     Attributes:

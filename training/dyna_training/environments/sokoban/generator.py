@@ -13,12 +13,16 @@ from typing import Final
 from dyna_training.environments.base import GameFileError
 from dyna_training.environments.boards.leaks import belongs
 from dyna_training.environments.sokoban.level import Level, cells
-from dyna_training.environments.sokoban.solver import Push, reachable, solve, walk
+from dyna_training.environments.sokoban.solver import Push, Solution, reachable, solve, walk
 
 MOST_STEPS: Final = 50
 """Moves, walking included, that the solver's solution takes at most: the length of the papers' episodes."""
 _PULLS: Final = 40
-_SOLVER_LIMIT: Final = 5_000
+_ATTEMPTS: Final = 2000
+_SOLVER_LIMIT: Final = 1_000
+"""States that the solver looks at for one attempt."""
+_MOST_STATES: Final = 10_000
+"""States that it looks at for all attempts: seconds, also in the largest rooms."""
 _FLOOR: Final = (0.4, 0.7)
 """Share of a room that is floor."""
 _STAMPS: Final = (
@@ -49,13 +53,21 @@ def generate(height: int, width: int, boxes: int, seed: int) -> Level:
             f"no level of {height} × {width} cells with {boxes} boxes can be made: rooms have 4 to 30 rows and "
             "columns, and eight inner cells for each box"
         )
-    for attempt in range(2000):
+    states = 0
+    for attempt in range(_ATTEMPTS):
         rng = random.Random(f"sokoban {height}x{width}-{boxes}/{seed} {attempt}")
         level = _attempt(height, width, boxes, rng)
-        if level is not None and belongs(level.rows(), seed):
+        if level is None:
+            continue
+        solution = solve(level, level.boxes, level.player, _SOLVER_LIMIT)
+        if _is_fair(level, solution) and belongs(level.rows(), seed):
             return level
+        states += solution.states
+        if states > _MOST_STATES:
+            break
     raise GameFileError(
-        f"no level {height}x{width}-{boxes}/{seed} was found in 2000 attempts; take another seed"
+        f"no level {height}x{width}-{boxes}/{seed} was found that can be won in {MOST_STEPS} moves; take another seed, "
+        "a smaller room or fewer boxes"
     )
 
 
@@ -71,11 +83,18 @@ def _attempt(height: int, width: int, boxes: int, rng: random.Random) -> Level |
         return None
     left, player = pulled
     # Where the player stands within its area makes another level, and none harder to push.
-    level = Level(width, height, floor, goals, left, rng.choice(list(cells(reachable(empty, left, player)))))
-    solution = solve(level, level.boxes, level.player, _SOLVER_LIMIT).pushes
-    if solution is None or len(solution) < 2 * boxes:
-        return None
-    return level if _steps(level, solution) <= MOST_STEPS else None
+    player = rng.choice(list(cells(reachable(empty, left, player))))
+    return Level(width, height, floor, goals, left, player)
+
+
+def _is_fair(level: Level, solution: Solution) -> bool:
+    """Return whether a level is neither trivial nor longer than an episode."""
+    pushes = solution.pushes
+    return (
+        pushes is not None
+        and len(pushes) >= 2 * level.boxes.bit_count()
+        and _steps(level, pushes) <= MOST_STEPS
+    )
 
 
 def _carve(height: int, width: int, rng: random.Random) -> int:
@@ -114,7 +133,7 @@ def _play_backwards(level: Level, rng: random.Random) -> tuple[int, int] | None:
         player = box + 2 * step
         if not boxes & level.goals:
             far = sum(min(d.get(cell, 0) for d in level.pushes) for cell in cells(boxes))
-            if best is None or far > best[0]:
+            if far <= MOST_STEPS // 2 and (best is None or far > best[0]):
                 best = (far, boxes, player)
     return None if best is None else best[1:]
 
