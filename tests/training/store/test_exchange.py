@@ -259,6 +259,23 @@ def test_a_world_models_preferences_come_back_as_predictions(tmp_path: Path) -> 
     assert found.transitions[1].observation == "You take mug 1."
 
 
+def test_a_policys_preferences_come_back_as_episodes_that_end_with_the_chosen_action(tmp_path: Path) -> None:
+    one = two()[0]
+    tried = Counterfactual(action=Action.command("wait"), observation="x", labels={"return_to_go": 0.1})
+    last = one.transitions[1].model_copy(
+        update={"labels": {"return_to_go": 0.5}, "counterfactuals": (tried,)}
+    )
+    one = one.model_copy(update={"transitions": (one.transitions[0], last)})
+    exported(tmp_path, "--format", "trl-preference", "--for", "policy", data=[one])
+    command = ("data", "import", tmp_path / "out", "--format", "trl-preference", "--for", "policy")
+    assert dyna(*command, "--out", tmp_path / "back")[0] == 0
+    [found] = read_trajectories([tmp_path / "back"])
+    assert [(s.action.text, s.status) for s in found.transitions] == [
+        ("look", "ok"),
+        ("take mug 1", "unknown"),
+    ]
+
+
 def test_rows_that_are_no_episode_are_reported_and_the_others_kept(tmp_path: Path) -> None:
     good = {"id": "good", "messages": world_model_messages(two()[0])}
     twisted = {"id": "twisted", "messages": good["messages"][::-1]}

@@ -18,7 +18,10 @@ app = typer.Typer(no_args_is_help=True, help="Train a world model or a policy fr
 Config = Annotated[
     str | None, typer.Option(help="Recipe file (YAML), or the name of a shipped one; see `dyna train list`.")
 ]
-Data = Annotated[list[Path] | None, typer.Option(help="Trajectory files or folders of them; repeatable.")]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(help="Trajectory files, logs, Parquet, or folders of them; repeatable."),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="A setting as key=value; repeatable; see --show.")

@@ -19,7 +19,7 @@ class SftSettings(BaseModel):
 
     base: str = Field("smollm2", description="Base model: `smollm2`, a folder, or an id on the hub.")
     data: list[Path] = Field(
-        description="Trajectory files or folders of them, as `dyna collect` writes them."
+        description="Trajectory files, logs, Parquet, or folders of them, as `dyna collect` and `dyna data` write them."
     )
     out: Path = Field(description="Folder of the run: checkpoints, adapter, model card, metrics.")
     method: Literal["lora", "full"] = Field("lora", description="Train a LoRA adapter or all weights.")
