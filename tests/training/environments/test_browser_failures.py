@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import multiprocessing
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -38,10 +40,12 @@ def running() -> Browser:
     return browser
 
 
-def kill() -> None:
-    """Kill the browser as a crash would: all at once, its keeper excepted."""
+def kill(kind: str = "") -> None:
+    """Kill the browser as a crash would: all at once, its keeper excepted; or those of its processes of a kind."""
     for pid in family(running().pid):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # it ended with another one
+            if kind in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
 
 
 # -------------------------------------------------------------------- missing
@@ -105,6 +109,18 @@ def test_a_killed_browser_is_replaced_and_the_episode_goes_on(env: MiniWobEnv) -
     assert '[2] password field with "two"' in after
     assert fork.hidden_state() == before
     assert running().pid != first
+
+
+@needs_browser
+def test_a_page_whose_process_crashes_goes_on(env: MiniWobEnv) -> None:
+    other = MiniWobEnv()
+    other.reset(options=GAME)
+    env.step('type [1] "one"')
+    kill("--type=renderer")
+    began = time.monotonic()
+    assert '[1] text field with "one"' in env.step("click [2]")[0]
+    assert '[1] text field with ""' in other.step("click [2]")[0]
+    assert time.monotonic() - began < tabs_module.TIMEOUT / 2
 
 
 @needs_browser

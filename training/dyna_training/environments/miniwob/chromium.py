@@ -146,6 +146,7 @@ class Browser:
         self._rest = b""
         self._number = 0
         self._events: list[dict[str, Any]] = []
+        self._crashed: set[str] = set()  # sessions
         self.alive = True
         try:
             self.ask("Browser.getVersion", timeout=START)
@@ -169,7 +170,7 @@ class Browser:
             given: Parameters of the command.
 
         Raises:
-            BrowserDied: The browser is gone.
+            BrowserDied: The browser is gone, or the tab's process.
             TimeoutError: There was no answer in time; the browser is in an unknown state.
             BrowserError: The command was refused.
         """
@@ -180,7 +181,7 @@ class Browser:
             message["sessionId"] = session
         self._write(json.dumps(message).encode() + b"\0", deadline)
         while True:
-            answer = self._receive(deadline)
+            answer = self._next(session, deadline)
             if answer.get("id") == number:
                 if "error" in answer:
                     raise BrowserError(f"{method}: {answer['error'].get('message', answer['error'])}")
@@ -192,12 +193,12 @@ class Browser:
         """Wait for an event of a tab since the last `forget`.
 
         Raises:
-            BrowserDied: The browser is gone.
+            BrowserDied: The browser is gone, or the tab's process.
             TimeoutError: It did not come.
         """
         deadline = time.monotonic() + timeout
         while not any(e.get("method") == event and e.get("sessionId") == session for e in self._events):
-            self._events.append(self._receive(deadline))
+            self._events.append(self._next(session, deadline))
 
     def forget(self) -> None:
         """Forget the events so far."""
@@ -231,6 +232,16 @@ class Browser:
                 data = data[os.write(self._out, data) :]
             except BrokenPipeError:
                 raise BrowserDied("the browser is gone") from None
+
+    def _next(self, session: str, deadline: float) -> dict[str, Any]:
+        """Return the next message; who waits for a tab whose process crashed would wait for ever."""
+        if session not in self._crashed:
+            message = self._receive(deadline)
+            if message.get("method") == "Inspector.targetCrashed":
+                self._crashed.add(message["sessionId"])
+        if session in self._crashed:
+            raise BrowserDied("the process of a page crashed")
+        return message
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._rest:

@@ -156,6 +156,7 @@ class Tabs:
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         session: str = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._ask("Page.enable", session)
+        self._ask("Inspector.enable", session)  # tells of crashes
         self._ask("Emulation.setFocusEmulationEnabled", session, enabled=True)
         self._ask("Page.addScriptToEvaluateOnNewDocument", session, source=script())
         return session
