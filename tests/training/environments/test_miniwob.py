@@ -46,6 +46,7 @@ def is_harmless(env: ForkableEnv, command: str) -> bool:
     return acted_on is None or acted_on.kind not in ("button", "span.alink")
 
 
+@pytest.mark.timeout(1800)  # ten thousand steps are two thousand pages
 @needs_browser
 class TestMiniWob(Conformance):
     make = staticmethod(make_miniwob)
@@ -197,6 +198,7 @@ def test_no_game_is_in_two_splits_and_no_task_is_seen_and_unseen() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @needs_browser
 def test_no_page_is_first_shown_in_two_splits() -> None:
     seen: dict[tuple[str, ...], str] = {}
