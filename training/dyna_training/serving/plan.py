@@ -72,7 +72,10 @@ def wanted(name: str, folder: Folder = None) -> Wanted | None:
     if parsed.provider not in (LOCAL, VLLM):
         return None
     adapter = None if parsed.adapter is None else find_adapter(parsed.adapter, folder).resolve()
-    return Wanted(parsed.served_as, find_base(parsed.model, folder), adapter, _port(parsed))
+    base = find_base(parsed.model, folder)
+    if Path(base).is_dir():
+        base = str(Path(base).resolve())  # vLLM is started in another folder
+    return Wanted(parsed.served_as, base, adapter, _port(parsed))
 
 
 def models_of(config: DynaConfig) -> list[Wanted]:

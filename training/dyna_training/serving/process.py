@@ -146,11 +146,15 @@ class VllmServer:
                 f"the server on port {self.plan.port} ended with code {code}:\n{explained(self.log, code)}"
             )
 
-    def stop(self) -> None:
-        """Stop it and everything that belongs to it; stopping twice is fine."""
+    def ask_to_stop(self) -> None:
+        """Let it stop, and do not wait; asking twice is fine."""
         if self._keeper.stdin is not None:
             with suppress(OSError):
                 self._keeper.stdin.close()
+
+    def stop(self) -> None:
+        """Stop it and everything that belongs to it; stopping twice is fine."""
+        self.ask_to_stop()
         try:
             self._keeper.wait(GRACE + 10)
         except subprocess.TimeoutExpired:  # the keeper itself hangs, which nothing explains

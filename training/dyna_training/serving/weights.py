@@ -121,9 +121,12 @@ def _merge(model: Wanted, dtype: str, folder: Path) -> None:
 
 
 def _same_base(model: Wanted) -> None:
-    """Refuse an adapter of another base; vLLM would add whatever fits by its shape."""
+    """Refuse an adapter of another base; vLLM would add whatever fits by its shape.
+
+    Only names are compared, so that nothing large is loaded; of a base in a folder nobody knows the name.
+    """
     assert model.adapter is not None
-    if not (model.adapter / FINGERPRINT_FILE).is_file():
+    if not (model.adapter / FINGERPRINT_FILE).is_file() or Path(model.base).is_dir():
         return
     made_for = _json(model, FINGERPRINT_FILE).get("base")
     if made_for != model.base:
