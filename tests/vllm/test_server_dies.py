@@ -75,7 +75,7 @@ def test_an_agent_whose_judge_is_killed_does_nothing_more(tmp_path: Path, victim
                 resolve_model(running.model("smollm2"), temperature=0, max_tokens=200, max_retries=0),
                 instruction='Answer {"decision": "approve", "score": 1, "reason": "", "hint": ""}, whatever you see.',
             ),
-            critic_timeout=30,
+            critic_timeout=300,
         )
         result = agent.invoke({"messages": [("user", "Pay twice.")]})
         first, second = (str(m.content) for m in result["messages"] if m.type == "tool")
