@@ -16,6 +16,7 @@ from dyna_training.environments.catalogue import (
     MINIWOB,
     SCIENCEWORLD,
     TEXTWORLD,
+    WEBSHOP,
     TooFewGames,
     catalogue,
 )
@@ -24,6 +25,7 @@ from dyna_training.recording import Episode, Recorder, default_prompt, game_key,
 from dyna_training.rollouts import play
 from dyna_training.tools import environment_tools, task_message
 from dyna_training.world_models.environment import EnvironmentWorldModel
+from tests.data import webshop_data
 from tests.training.environments.browsers import needs_browser
 from tests.training.environments.scienceworld_games import needs_scienceworld
 from tests.training.environments.textworld_games import GAMES, needs_textworld
@@ -40,7 +42,9 @@ def settings(out: Path, **given: object) -> CollectSettings:
     "environment",
     [pytest.param(name, marks=NEEDS[name]) if name in NEEDS else name for name in CATALOGUES],
 )
-def test_a_catalogue_names_its_games(environment: str) -> None:
+def test_a_catalogue_names_its_games(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if environment == WEBSHOP:
+        monkeypatch.setenv("WEBSHOP_DATA", str(webshop_data()))
     there = catalogue(environment)
     split = "generated" if environment == ALFWORLD else "train"
     first, rest = there.draw(split, 3, seed=1), there.draw(split, 5, skip=3, seed=1)
