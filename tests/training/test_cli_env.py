@@ -46,6 +46,18 @@ def test_a_person_solves_a_game() -> None:
     assert f"Solved in {len(solution)} steps." in stdout
 
 
+def test_a_picture_is_drawn_with_every_step_where_there_is_one() -> None:
+    """Of Sokoban, whose boxes are ``[]`` in pictures; a household has none, and its hidden state is not shown."""
+    code, stdout, _ = dyna("env", "play", "dyna/Sokoban-v0", "--game", "7x7-2/5", typed="up\n:undo\n:quit\n")
+    assert code == 1
+    assert stdout.count("[][]") == 3
+    assert "\x1b" not in stdout, "colours go to terminals only"
+    env = AlfworldEnv(games=[generate(SEED)])
+    env.reset()
+    _, stdout, _ = dyna("env", "play", "--seed", str(SEED), typed=":quit\n")
+    assert env.hidden_state() not in stdout
+
+
 def test_the_keys_help(tmp_path: Path) -> None:
     game = generate(SEED)
     typed = f"?\n:hint\n\n{game.walkthrough[0]}\n:state\n:undo\n:undo\n:fly\n:quit\n"
