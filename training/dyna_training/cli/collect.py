@@ -16,10 +16,10 @@ from dyna_training.cli.command_line import command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dyna_training.collect import CollectSettings
     from dyna_training.collect_progress import Progress
 
 app = typer.Typer()
+STARTING: Final = "starting"
 BETWEEN: Final = 30.0
 """Seconds between two lines about the progress, where there is no terminal."""
 
@@ -167,7 +167,7 @@ def collect(
         time_limit=time_limit,
         memory_limit=_bytes(memory_limit),
     )
-    with _progress(settings, quiet) as on_progress:
+    with _progress(quiet) as on_progress:
         try:
             manifest = run(settings, command=command(), on_progress=on_progress)
         except GameFileError as error:
@@ -266,27 +266,22 @@ def _interrupted(message: str) -> typer.Exit:
 
 
 @contextmanager
-def _progress(settings: CollectSettings, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Show a bar with rate and time left, or a line now and then where there is no terminal; and what goes wrong."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[words]}"),
-    )
+    # Narrow, so that all of it stands in 80 columns.
+    columns = (BarColumn(bar_width=10), MofNCompleteColumn(), TextColumn("{task.fields[words]}"))
     bar = Bar(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
-    task = bar.add_task(f"playing {settings.split}", total=None, words="")
+    task = bar.add_task("", total=None, words="")
     said = time.monotonic()
 
     def show(progress: Progress) -> None:
         nonlocal said
-        bar.update(task, total=progress.total, completed=progress.done, words=progress.words())
+        bar.update(task, total=progress.total, completed=progress.done, words=progress.words() or STARTING)
         if quiet:
             return
         report = progress.report
