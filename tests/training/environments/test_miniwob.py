@@ -32,7 +32,7 @@ from dyna_training.environments.miniwob.tabs import TABS, tabs
 from tests.training.environments.browsers import needs_browser
 from tests.training.environments.conformance import Conformance
 
-WITH_EXPERT = ("enter-text/4", "click-checkboxes/2", "click-tab-2-easy/3", "choose-list/5")
+WITH_EXPERT = ("enter-text/4", "click-checkboxes/2", "click-tab-2-easy/3")
 WITHOUT = ("tic-tac-toe/1", "find-midpoint/2")
 
 
