@@ -33,6 +33,7 @@ from dyna_training.environments.scienceworld import (
     simulator,
     variations,
 )
+from dyna_training.environments.scienceworld.catalogue import ScienceWorldGames
 from dyna_training.environments.scienceworld.hidden import hidden_state
 from dyna_training.environments.scienceworld.play import Play, solution
 from dyna_training.environments.scienceworld.text import LONGEST_ANSWER, NOT_UNDERSTOOD, clean, command
@@ -83,7 +84,7 @@ def test_a_wrong_name_is_explained(name: str, message: str) -> None:
     ("arguments", "message"),
     [
         ({"split": "train", "games": ["boil/0"]}, "not both"),
-        ({"reward": "money"}, "'score' or 'success'"),
+        ({"reward": "money"}, "'success' or 'score'"),
         ({"max_steps": 0}, "at least 1"),
         ({"simplifications": "hard"}, "unknown simplification 'hard'"),
         ({"split": "valid"}, "unknown split 'valid'"),
@@ -108,8 +109,11 @@ def test_no_game_is_in_two_splits_and_held_out_tasks_are_in_no_other() -> None:
 
 
 def test_tasks_take_turns() -> None:
-    for shuffled in (None, random.Random(1)):
-        assert len({game.task for game in games("train", shuffled=shuffled)[:22]}) == 22
+    drawn = ScienceWorldGames().shuffled(games("train"), random.Random(1))
+    assert drawn != games("train")
+    assert set(drawn) == set(games("train"))
+    for order in (games("train"), drawn):
+        assert len({game.task for game in order[:22]}) == 22
 
 
 def test_a_split_draws_tasks_and_not_only_what_has_most_variations() -> None:

@@ -28,6 +28,20 @@ class GameFileError(ValueError):
     """A game is missing, truncated, no game at all, or cannot be made; the message says which and what to do."""
 
 
+def check_arguments(split: object, games: object, max_steps: int, *, reward: str = "success") -> None:
+    """Check the arguments that environments of named games have in common.
+
+    Raises:
+        ValueError: Both ``split`` and ``games`` are given, or ``reward`` or ``max_steps`` cannot be.
+    """
+    if split is not None and games is not None:
+        raise ValueError("Give either split or games, not both.")
+    if reward not in ("success", "score"):
+        raise ValueError(f"reward must be 'success' or 'score', got {reward!r}.")
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+
+
 class PackageMissing(RuntimeError):
     """A package that an environment is made of is not installed; the message says how to install it."""
 
@@ -93,6 +107,12 @@ class ForkableEnv(gymnasium.Env[str, str]):
         Raises:
             RuntimeError: `reset` was never called.
         """
+
+    def _twin(self, **own: Any) -> Self:
+        """Return a copy with attributes of its own; it draws its later games independently."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__, _np_random=None, **own)
+        return twin
 
     @abstractmethod
     def hidden_state(self) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from dyna_training.environments.base import ForkableEnv
 
@@ -144,3 +146,65 @@ def catalogue(environment: str) -> Catalogue:
     """
     module, _, name = CATALOGUES[environment].partition(":")
     return cast(Catalogue, getattr(importlib.import_module(module), name)())
+
+
+class NamedGames(ABC):
+    """A catalogue of games that go by their names, see `Catalogue`.
+
+    Attributes:
+        kind: The environment; made with ``games``, ``max_steps`` and ``admissible_actions``.
+    """
+
+    kind: ClassVar[Callable[..., ForkableEnv]]
+    environment: str
+    splits: Sequence[str]
+    task_types: Sequence[str]
+    behaviours: Sequence[str] = ("expert", "noisy", "random")
+    prompt: str
+    instead: str = ""
+
+    @abstractmethod
+    def games(self, split: str) -> Sequence[Any]:
+        """Return the games of a split, or their names, in an order that never changes."""
+
+    @abstractmethod
+    def task_type(self, game: Any) -> str:
+        """Return the type of a game."""
+
+    def prepare(self) -> None:  # noqa: B027 - most need nothing
+        """Complain about what is not installed, so that it is heard once and not from every worker."""
+
+    def shuffled(self, games: list[Any], rng: random.Random) -> list[Any]:
+        """Return games in an order to draw them in."""
+        rng.shuffle(games)
+        return games
+
+    def draw(
+        self,
+        split: str,
+        number: int,
+        *,
+        skip: int = 0,
+        seed: int = 0,
+        wanted: Callable[[str], bool] = lambda task_type: True,
+    ) -> list[str]:
+        """Return names of games."""
+        self.prepare()
+        found = [game for game in self.games(split) if wanted(self.task_type(game))]
+        return part_of(split, self.shuffled(found, random.Random(seed)), number, skip)
+
+    def size(self, split: str) -> int | str:
+        """Return how many games a split has."""
+        return len(self.games(split))
+
+    def key(self, game: str) -> str:
+        """Return the name itself."""
+        return game
+
+    def open(self, game: Any, *, max_steps: int) -> ForkableEnv:
+        """Return an environment of one game."""
+        return type(self).kind(games=[game], max_steps=max_steps, admissible_actions=False)
+
+    def option(self, game: str, folder: Path) -> str:
+        """Return the name itself."""
+        return game

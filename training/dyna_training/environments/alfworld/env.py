@@ -13,7 +13,7 @@ from dyna_training.environments.alfworld.game import Game, load_game
 from dyna_training.environments.alfworld.hidden import hidden_state
 from dyna_training.environments.alfworld.splits import Split
 from dyna_training.environments.alfworld.splits import games as games_of
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
 
 MAX_STEPS: Final = 50
 """Steps after which an episode is cut off, as in the papers."""
@@ -61,10 +61,7 @@ class AlfworldEnv(ForkableEnv):
             GameFileError: The games of `split` are not there.
             ValueError: Both `split` and `games` are given, or `max_steps` is below 1.
         """
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        check_arguments(split, games, max_steps)
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)
         self._games: list[GameLike] = list(games) if games is not None else []
@@ -120,11 +117,7 @@ class AlfworldEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later games independently."""
         state = self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._state = state.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_state=state.fork())
 
     def admissible(self) -> list[str]:
         """Return the admissible commands, in the order of the alfworld package."""

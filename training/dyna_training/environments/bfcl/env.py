@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from dyna_training.environments.base import ForkableEnv, Function, text_space
+from dyna_training.environments.base import ForkableEnv, Function, check_arguments, text_space
 from dyna_training.environments.bfcl.experts import GroundTruth
 from dyna_training.environments.bfcl.functions import END_OF_TURN, ENDING, functions_of, signatures
 from dyna_training.environments.bfcl.hidden import hidden_state
@@ -69,10 +69,7 @@ class BfclEnv(ForkableEnv):
             TaskNameError: A task is named that there is not.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        check_arguments(split, games, max_steps)
         self.action_space = text_space(LONGEST_CALL)
         self.observation_space = text_space(LONGEST)
         self._games = tuple(task(name).id for name in games or ())
@@ -140,11 +137,7 @@ class BfclEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later tasks independently."""
         play = self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._play = play.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_play=play.fork())
 
     def admissible(self) -> list[str]:
         """Return a sample of calls that would not be answered by an error, and the end of the turn; sorted."""

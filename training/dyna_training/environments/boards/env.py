@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
 from dyna_training.environments.boards.state import Board, BoardExpert
 
 
@@ -36,10 +36,7 @@ class BoardEnv(ForkableEnv):
     def __init__(
         self, *, split: str | None, games: Sequence[Any] | None, max_steps: int, admissible_actions: bool
     ) -> None:
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        check_arguments(split, games, max_steps)
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)
         self._games = self._games_of(split) if split is not None else list(games or ())
@@ -119,11 +116,7 @@ class BoardEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later games independently."""
         board = self.board
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._board = board.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_board=board.fork())
 
     def admissible(self) -> list[str]:
         """Return the commands that would change something."""

@@ -136,10 +136,7 @@ class StableToolBenchEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; see the class for what the server owes."""
         self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._np_random = None
-        return twin
+        return self._twin()
 
     def admissible(self) -> list[str]:
         """Return calls with the example values of the documentation, and the end; far from all that could be said."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from dyna_training.environments.boards.catalogue import BoardGames
-from dyna_training.environments.catalogue import MAZE
+from dyna_training.environments.catalogue import MAZE, NamedGames
 from dyna_training.environments.maze.env import MazeEnv
 from dyna_training.environments.maze.making import KINDS
 from dyna_training.environments.maze.splits import SPLITS, Split, games, task_type
 from dyna_training.environments.maze.state import HELP, TASK
 
 
-class Mazes(BoardGames):
+class Mazes(NamedGames):
     """The catalogue of mazes, see `Catalogue`."""
 
     kind = MazeEnv

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
 from dyna_training.environments.miniwob.actions import LONGEST, NoAction, parse
 from dyna_training.environments.miniwob.experts import PageExpert, expert_for
 from dyna_training.environments.miniwob.pages import Page, State
@@ -67,12 +67,7 @@ class MiniWobEnv(ForkableEnv):
             GameNameError: A game is named that does not exist.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if reward not in ("success", "score"):
-            raise ValueError(f"reward must be 'success' or 'score', got {reward!r}.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        check_arguments(split, games, max_steps, reward=reward)
         self.action_space = text_space(LONGEST)
         self.observation_space = text_space(LONGEST_PAGE + 2000)
         self._games: list[Game] = [_checked(game) for game in games or ()]
@@ -144,11 +139,7 @@ class MiniWobEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later games independently."""
         page = self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._page = page.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_page=page.fork())
 
     def admissible(self) -> list[str]:
         """Return the admissible actions, in the order of the page.

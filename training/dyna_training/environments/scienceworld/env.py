@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
 from dyna_training.environments.scienceworld.expert import GoldExpert
 from dyna_training.environments.scienceworld.games import (
     EASY,
@@ -67,12 +67,7 @@ class ScienceWorldEnv(ForkableEnv):
             GameNameError: A game or simplification is named that there is not.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if reward not in ("score", "success"):
-            raise ValueError(f"reward must be 'score' or 'success', got {reward!r}.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        check_arguments(split, games, max_steps, reward=reward)
         self.action_space = text_space(LONGEST)
         self.observation_space = text_space(LONGEST_ANSWER)
         self._simplifications = checked_simplifications(simplifications)
@@ -139,11 +134,7 @@ class ScienceWorldEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later games independently."""
         play = self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._play = play.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_play=play.fork())
 
     def admissible(self) -> list[str]:
         """Return the admissible commands, sorted: hundreds, as the simulator lists them."""

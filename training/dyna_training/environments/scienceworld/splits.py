@@ -13,7 +13,7 @@ so that any number of games from the beginning has each task equally often, as f
 from __future__ import annotations
 
 import itertools
-import random
+from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 from dyna_training.environments.scienceworld.games import TASKS, VARIATIONS, GameSpec
@@ -60,24 +60,17 @@ def tasks_of(split: Split) -> tuple[str, ...]:
     return HELD_OUT if split == "unseen_task" else tuple(task for task in TASKS if task not in HELD_OUT)
 
 
-def games(split: Split, *, shuffled: random.Random | None = None) -> list[GameSpec]:
+def games(split: Split) -> list[GameSpec]:
     """Return the games of a split, in which tasks take turns.
-
-    Args:
-        split: Name of the split.
-        shuffled: Shuffles the tasks, and the variations of each; in their order without it.
 
     Raises:
         ValueError: There is no such split.
     """
     part: Part = "test" if split == "unseen_task" else split
-    of_tasks = []
-    for task in tasks_of(split):
-        found = [GameSpec(task, variation) for variation in variations(task, part)]
-        if shuffled is not None:
-            shuffled.shuffle(found)
-        of_tasks.append(found)
-    if shuffled is not None:
-        shuffled.shuffle(of_tasks)
+    return in_turns([[GameSpec(task, n) for n in variations(task, part)] for task in tasks_of(split)])
+
+
+def in_turns(of_tasks: Sequence[Sequence[GameSpec]]) -> list[GameSpec]:
+    """Return games of tasks so that tasks take turns."""
     turns = itertools.zip_longest(*of_tasks)
     return [game for turn in turns for game in turn if game is not None]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from dyna_training.environments.boards.catalogue import BoardGames
-from dyna_training.environments.catalogue import SOKOBAN
+from dyna_training.environments.catalogue import SOKOBAN, NamedGames
 from dyna_training.environments.sokoban.env import SokobanEnv
 from dyna_training.environments.sokoban.splits import SPLITS, TASK_TYPES, Split, games, task_type
 from dyna_training.environments.sokoban.state import HELP, TASK
 
 
-class SokobanLevels(BoardGames):
+class SokobanLevels(NamedGames):
     """The catalogue of Sokoban, see `Catalogue`."""
 
     kind = SokobanEnv

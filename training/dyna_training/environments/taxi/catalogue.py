@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from dyna_training.environments.boards.catalogue import BoardGames
-from dyna_training.environments.catalogue import TAXI
+from dyna_training.environments.catalogue import TAXI, NamedGames
 from dyna_training.environments.taxi.env import TaxiEnv
 from dyna_training.environments.taxi.splits import ROUTES, SPLITS, Split, games
 from dyna_training.environments.taxi.state import HELP, TASK
 
 
-class Rides(BoardGames):
+class Rides(NamedGames):
     """The catalogue of rides, see `Catalogue`."""
 
     kind = TaxiEnv

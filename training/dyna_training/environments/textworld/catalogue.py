@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final, cast
 
-from dyna_training.environments.base import ForkableEnv
-from dyna_training.environments.catalogue import TEXTWORLD, part_of
+from dyna_training.environments.catalogue import TEXTWORLD, NamedGames
 from dyna_training.environments.textworld.cache import textworld_version
 from dyna_training.environments.textworld.env import TextWorldEnv
-from dyna_training.environments.textworld.games import KINDS, GameLike, GameSpec, is_file
+from dyna_training.environments.textworld.games import KINDS, GameSpec, is_file
 from dyna_training.environments.textworld.splits import SPLITS, Split, games
 from dyna_training.environments.textworld.text import HELP
 
@@ -20,43 +17,27 @@ _PROMPT: Final = (
 )
 
 
-class TextWorldGames:
+class TextWorldGames(NamedGames):
     """The catalogue of TextWorld, see `Catalogue`."""
 
+    kind = TextWorldEnv
     environment: str = TEXTWORLD
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = KINDS
-    behaviours: Sequence[str] = ("expert", "noisy", "random")
     prompt: str = _PROMPT + HELP
-    instead: str = ""
 
-    def draw(
-        self,
-        split: str,
-        number: int,
-        *,
-        skip: int = 0,
-        seed: int = 0,
-        wanted: Callable[[str], bool] = lambda task_type: True,
-    ) -> list[str]:
-        """Return names of games; each is made when it is first played."""
-        textworld_version()  # who has not installed it hears that now, and not from every worker
-        specs = [spec for spec in games(cast(Split, split)) if wanted(spec.kind)]
-        random.Random(seed).shuffle(specs)
-        return part_of(split, specs, number, skip)
+    def prepare(self) -> None:
+        """Find the package; games are made when they are first played."""
+        textworld_version()
 
-    def size(self, split: str) -> int | str:
-        """Return how many games a split has."""
-        return len(games(cast(Split, split)))
+    def games(self, split: str) -> Sequence[GameSpec]:
+        """Return the games of a split."""
+        return games(cast(Split, split))
+
+    def task_type(self, game: GameSpec) -> str:
+        """Return the kind of a game."""
+        return game.kind
 
     def key(self, game: str) -> str:
         """Return the name, without settings that say the default; of a file, its path."""
         return game if is_file(game) else str(GameSpec.parse(game))
-
-    def open(self, game: GameLike, *, max_steps: int) -> ForkableEnv:
-        """Return an environment of one game."""
-        return TextWorldEnv(games=[game], max_steps=max_steps, admissible_actions=False)
-
-    def option(self, game: str, folder: Path) -> str:
-        """Return the name itself."""
-        return game

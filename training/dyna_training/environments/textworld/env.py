@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
 from dyna_training.environments.textworld.cache import game_file
 from dyna_training.environments.textworld.engine import open_game
 from dyna_training.environments.textworld.experts import CookingExpert, InstructedExpert, expert_of
@@ -62,12 +62,7 @@ class TextWorldEnv(ForkableEnv):
             GameNameError: A game is named that cannot be made.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if reward not in ("success", "score"):
-            raise ValueError(f"reward must be 'success' or 'score', got {reward!r}.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+        check_arguments(split, games, max_steps, reward=reward)
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)
         self._games: list[GameLike] = [_checked(game) for game in games or ()]
@@ -133,11 +128,7 @@ class TextWorldEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later games independently."""
         play = self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._play = play.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_play=play.fork())
 
     def admissible(self) -> list[str]:
         """Return the admissible commands, sorted, as TextWorld's logic has them."""

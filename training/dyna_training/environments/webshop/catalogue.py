@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final, cast
 
-from dyna_training.environments.base import ForkableEnv
-from dyna_training.environments.catalogue import WEBSHOP, part_of
+from dyna_training.environments.catalogue import WEBSHOP, NamedGames
 from dyna_training.environments.webshop.env import WebShopEnv
 from dyna_training.environments.webshop.shop import open_shop
 from dyna_training.environments.webshop.splits import SPLITS, Split, games
@@ -23,44 +21,28 @@ _PROMPT: Final = (
 )
 
 
-class Customers:
+class Customers(NamedGames):
     """The catalogue of WebShop, see `Catalogue`."""
 
+    kind = WebShopEnv
     environment: str = WEBSHOP
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = DEPARTMENTS
-    behaviours: Sequence[str] = ("expert", "noisy", "random")
     prompt: str = _PROMPT
-    instead: str = ""
 
-    def draw(
-        self,
-        split: str,
-        number: int,
-        *,
-        skip: int = 0,
-        seed: int = 0,
-        wanted: Callable[[str], bool] = lambda task_type: True,
-    ) -> list[str]:
-        """Return names of goals, drawn by their weights: else most would be of the few products with many options."""
-        shop, rng = open_shop(), random.Random(seed)
-        names = [name for name in games(cast(Split, split), shop) if wanted(shop.goal(name).product.category)]
-        # Drawing one after the other by weight, without putting back (Efraimidis and Spirakis, 2006).
-        order = {name: -math.log(1 - rng.random()) / shop.goal(name).weight for name in names}
-        return part_of(split, sorted(names, key=order.__getitem__), number, skip)
+    def games(self, split: str) -> Sequence[str]:
+        """Return the names of the goals of a split."""
+        return games(cast(Split, split), open_shop())
 
-    def size(self, split: str) -> int | str:
-        """Return how many goals a split has."""
-        return len(games(cast(Split, split), open_shop()))
+    def task_type(self, game: str) -> str:
+        """Return the department of a goal's product."""
+        return open_shop().goal(game).product.category
 
-    def key(self, game: str) -> str:
-        """Return the name itself."""
-        return game
+    def shuffled(self, games: list[str], rng: random.Random) -> list[str]:
+        """Return goals in an order drawn by their weights: else most first ones would be of products with many options.
 
-    def open(self, game: str, *, max_steps: int) -> ForkableEnv:
-        """Return an environment of one goal."""
-        return WebShopEnv(games=[game], max_steps=max_steps, admissible_actions=False)
-
-    def option(self, game: str, folder: Path) -> str:
-        """Return the name itself."""
-        return game
+        One is drawn after the other, without putting back (Efraimidis and Spirakis, 2006).
+        """
+        shop = open_shop()
+        order = {name: -math.log(1 - rng.random()) / shop.goal(name).weight for name in games}
+        return sorted(games, key=order.__getitem__)

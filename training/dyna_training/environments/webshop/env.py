@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
 from dyna_training.environments.text import cut, plain
 from dyna_training.environments.webshop.experts import OracleExpert
 from dyna_training.environments.webshop.hidden import hidden_state
@@ -80,12 +80,7 @@ class WebShopEnv(ForkableEnv):
             GameFileError: The data of `split` are not there, or a goal has no such name.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        if split is not None and games is not None:
-            raise ValueError("Give either split or games, not both.")
-        if max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
-        if reward not in ("success", "score"):
-            raise ValueError(f"reward must be 'success' or 'score', got {reward!r}.")
+        check_arguments(split, games, max_steps, reward=reward)
         if nouns not in NOUNS:
             raise ValueError(f"nouns must be 'words' or 'spacy', got {nouns!r}.")
         self.action_space = text_space(LONGEST)
@@ -153,11 +148,7 @@ class WebShopEnv(ForkableEnv):
     def fork(self) -> Self:
         """Return an independent environment in the same state; it draws its later goals independently."""
         session = self._require()
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._session = session.fork()
-        twin._np_random = None
-        return twin
+        return self._twin(_session=session.fork())
 
     def admissible(self) -> list[str]:
         """Return what can be clicked on, and where there is a search bar, some searches."""
