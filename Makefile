@@ -9,7 +9,7 @@ VLLM   := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow vllm check lint types equality kills worker-kills bench adapters evaluation java docs clean
+.PHONY: help install demo test slow vllm check lint types equality kills worker-kills bench bench-vllm adapters evaluation java docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/webshop.py
 	$(BIN)/python benchmarks/miniwob_env.py
 	$(BIN)/python benchmarks/collection.py --cluster
+
+bench-vllm: $(STAMP) $(VLLM_STAMP) ## print what a hundred agents leave of a vLLM server's throughput
+	DYNA_VLLM_PYTHON=$(abspath $(VLLM))/bin/python $(BIN)/python benchmarks/vllm_agents.py
 
 adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna collect --split train --games 380 --seed 0 --out data/world-model --workers 2
