@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 
@@ -27,7 +28,11 @@ def main(arguments: Sequence[str]) -> int:
         os.closerange(3, 5)
         return browser.wait()
     finally:
-        shutil.rmtree(profile, ignore_errors=True)
+        for _ in range(20):  # a killed browser leaves processes that still write for a moment
+            shutil.rmtree(profile, ignore_errors=True)
+            if not os.path.exists(profile):
+                break
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":
