@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
@@ -21,11 +20,14 @@ _KEYS = ("reasoning_content", "reasoning")
 
 
 class VllmChatModel(ChatOpenAI):
-    """``ChatOpenAI`` with the thinking in ``additional_kwargs["reasoning_content"]``, and a profile that says that
-    answers can be held to a JSON schema, which a vLLM server does for every model."""
+    """``ChatOpenAI`` with the thinking in ``additional_kwargs["reasoning_content"]``.
 
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        return {"structured_output": True}
+    A vLLM server holds every model to a JSON schema that it is asked for, which `dyna_nodes.asking.held_to` makes use
+    of. The model's profile does not say so: agents would then ask for a schema beside their tools, and vLLM, unlike
+    OpenAI, holds calls to the schema of the answer, too, so that none could be written.
+    """
+
+    holds_to_schemas: ClassVar[bool] = True
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         data = response if isinstance(response, dict) else response.model_dump(warnings=False)

@@ -56,15 +56,15 @@ def aside(name: str) -> RunnableConfig:
 
 
 def held_to(model: BaseChatModel, schema: dict[str, Any]) -> Runnable[Any, Any]:
-    """Return a model whose answers are messages with JSON of a schema, where its profile says that it can do that.
+    """Return a model whose answers are messages with JSON of a schema, where it says that it can do that.
 
     Any other model is returned as it is: what it answers may be anything.
 
     Args:
-        model: A chat model; ``profile["structured_output"]`` counts.
+        model: A chat model; ``profile["structured_output"]`` counts, and the attribute ``holds_to_schemas``.
         schema: A JSON schema with a title.
     """
-    if not (model.profile or {}).get("structured_output"):
+    if not ((model.profile or {}).get("structured_output") or getattr(model, "holds_to_schemas", False)):
         return model
     held = model.with_structured_output(schema, method="json_schema", include_raw=True)
     raw: Runnable[Any, Any] = RunnableLambda(lambda answer: answer["raw"])

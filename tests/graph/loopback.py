@@ -33,11 +33,13 @@ def send(
 
 
 @contextmanager
-def openai_server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def openai_server(reply: Reply, *, keep_alive: bool = False) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serve ``reply`` to every request; yield the server's address and the requests so far."""
     asked: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
+
         def do_POST(self) -> None:
             self.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(self.asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
 from dyna_graph.models import resolve_model
 from dyna_nodes.critics import JudgeCritic, OutcomeCritic
+from dyna_nodes.nouns import Action, History, ImaginedStep, Prediction, Simulation
 from dyna_nodes.testing import ScriptedChatModel, ScriptedWorldModel, call
 from dyna_nodes.world_models.chat import ChatWorldModel
 from tests.graph.judged import answered_at_the_end
@@ -190,3 +193,23 @@ def test_a_call_that_makes_no_sense_is_answered_and_does_not_run(
     assert answered_at_the_end(result)
     assert any(told in str(message.content) for message in result["messages"])
     assert json.dumps(asked[1]), "the next request could be written"
+
+
+def test_a_judge_is_held_to_a_verdicts_schema_and_agents_with_tools_to_none() -> None:
+    from langchain.agents import create_agent
+
+    verdict = {"decision": "approve", "score": 1, "reason": "", "hint": ""}
+    step = ImaginedStep(action=Action(tool="pay"), prediction=Prediction(observation="paid"))
+    simulation = Simulation(candidate=0, call_id="1", steps=(step,))
+    with openai_server(saying(json.dumps(verdict))) as (url, asked):
+        model = resolve_model(f"vllm:m@{url}")
+        assert [v.decision for v in JudgeCritic(model).judge(History(task=""), [simulation])] == ["approve"]
+        assert asked.pop()["response_format"]["json_schema"]["name"] == "Verdict"
+        schema = {"title": "Total", "description": "It.", "type": "object", "properties": {}}
+        agent = create_agent(model, [pay], response_format=schema)
+        with contextlib.suppress(GraphRecursionError):
+            agent.invoke({"messages": [("user", "go")]}, {"recursion_limit": 5})
+        assert "response_format" not in asked[0], (
+            "vLLM would hold calls to it, too, and none could be written"
+        )
+        assert [t["function"]["name"] for t in asked[0]["tools"]] == ["pay", "Total"]

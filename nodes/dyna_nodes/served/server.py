@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Server:
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url.rstrip("/")
         self._key = api_key
-        self._made: httpx.AsyncClient | None = None
+        self._made: tuple[int, httpx.AsyncClient] | None = None
         self._parents: dict[str, str | None] | None = None
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +85,8 @@ class Server:
             raise ServerError(f"{self.url} ended its answer too early")
 
     def _client(self) -> httpx.AsyncClient:
-        if self._made is None:
+        process = os.getpid()
+        if self._made is None or self._made[0] != process:  # a forked one must not share connections
             import httpx
 
             limits = httpx.Limits(
@@ -94,8 +94,8 @@ class Server:
             )
             headers = {"Authorization": f"Bearer {self._key}"}
             timeout = httpx.Timeout(LONGEST, connect=10.0)
-            self._made = httpx.AsyncClient(limits=limits, headers=headers, timeout=timeout)
-        return self._made
+            self._made = process, httpx.AsyncClient(limits=limits, headers=headers, timeout=timeout)
+        return self._made[1]
 
     def _read(self, data: bytes) -> dict[str, Any]:
         try:
@@ -157,15 +157,22 @@ class Server:
 
 def run(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Start work on the thread of this process that talks to servers."""
-    return asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
+    return asyncio.run_coroutine_threadsafe(work, _loop())
 
 
-@cache
-def _loop(process: int) -> asyncio.AbstractEventLoop:
-    """Return the event loop of a process; a forked one gets its own."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="dyna-servers", daemon=True).start()
-    return loop
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of this process, the same to all threads; a forked process gets its own."""
+    process = os.getpid()
+    if process not in _loops:
+        mine = asyncio.new_event_loop()
+        if _loops.setdefault(process, mine) is mine:  # atomic: of threads that ask at once, one wins
+            threading.Thread(target=mine.run_forever, name="dyna-servers", daemon=True).start()
+        else:
+            mine.close()
+    return _loops[process]
 
 
 def _message(answer: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import threading
 import time
@@ -26,7 +27,7 @@ from dyna_nodes.codec import ChatCodec
 from dyna_nodes.local.engine import Engine, Probe, Request, Token
 from dyna_nodes.local.engine_chat_model import EngineChatModel
 from dyna_nodes.nouns import Action, History, Query
-from dyna_nodes.served import ServedChatModel, ServedEngine, ServerError
+from dyna_nodes.served import ServedChatModel, ServedEngine, ServerError, server
 from dyna_nodes.world_models import TrainedWorldModel
 from tests.graph.loopback import Reply, openai_server, send
 
@@ -263,6 +264,40 @@ async def test_a_slow_server_is_left_and_what_it_was_asked_is_cancelled(folder: 
             future.result()
         assert time.monotonic() - began < 4
         release.set()
+
+
+def test_threads_that_ask_at_the_same_first_moment_share_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, found = threading.Barrier(8), []
+
+    def ask() -> None:
+        gate.wait()
+        found.append(server._loop())
+
+    for _ in range(5):
+        monkeypatch.setattr(server, "_loops", {})
+        found.clear()
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [loop] = set(found)
+        loop.call_soon_threadsafe(loop.stop)
+
+
+def test_a_forked_process_has_connections_of_its_own() -> None:
+    with openai_server(sending(b'{"a": 1}'), keep_alive=True) as (url, _):
+        shared = server.Server(url, "none")
+        assert server.run(shared.post("completions", {})).result(10) == {"a": 1}
+        child = os.fork()
+        if child == 0:
+            try:
+                answer = server.run(shared.post("completions", {})).result(10)
+            except BaseException:
+                os._exit(1)
+            os._exit(answer != {"a": 1})
+        assert os.waitpid(child, 0)[1] == 0
+        assert server.run(shared.post("completions", {})).result(10) == {"a": 1}
 
 
 def test_what_cannot_run_is_refused_before_anything_is_asked(folder: Path) -> None:

@@ -31,6 +31,9 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = answer
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = os.environ.get("VLLM_API_KEY")
+        if key and self.headers["Authorization"] != f"Bearer {key}":
+            return self.send_error(401)
         print("asked", asked["model"], flush=True)
         if "dies" in sys.argv:
             os._exit(3)

@@ -68,6 +68,12 @@ def test_one_address_cannot_hold_two_sets_of_weights() -> None:
         )
 
 
+def test_there_are_only_so_many_ports() -> None:
+    two = [Wanted("b", "b"), Wanted("c", "c")]
+    with pytest.raises(ServeError, match="the 2 servers need more ports than there are from 65535 on"):
+        plan(two, lora=None, merge_by_default=True, port=65535)
+
+
 def test_the_models_of_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "dyna.yaml").write_text(

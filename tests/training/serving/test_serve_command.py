@@ -42,9 +42,10 @@ def base(tmp_path: Path) -> Path:
 def start(stub: Path, base: Path, tmp_path: Path) -> Iterator[Start]:
     """Start `dyna serve`; whatever it has started is killed after the test."""
     begun: list[subprocess.Popen[str]] = []
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "DYNA_VLLM_PYTHON": str(stub)}
+    ours = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "DYNA_VLLM_PYTHON": str(stub)}
 
-    def run(*arguments: str) -> subprocess.Popen[str]:
+    def run(*arguments: str, **more: str) -> subprocess.Popen[str]:
+        environment = ours | more
         command = [sys.executable, "-m", "dyna_graph", "serve", "--model", f"local:{base}", *arguments]
         command[1:3] = ["-c", "from dyna_graph.cli import main; main()"]
         process = subprocess.Popen(
@@ -173,7 +174,35 @@ def test_its_log_is_shown_on_request(start: Start, tmp_path: Path) -> None:
     until(file.exists)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
-    assert "[api_server.py:1] loading" in said
+    assert said.count("[api_server.py:1] loading") == 1
+
+
+def test_proxies_keys_and_relative_paths_do_not_matter(start: Start, stub: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ready.json"
+    (tmp_path / "environment").symlink_to(stub.parent)
+    python = str(Path("environment") / stub.name)
+    process = start(
+        *("--port", free_port(), "--ready-file", str(file), "--python", python),
+        http_proxy="http://127.0.0.1:9",
+        VLLM_API_KEY="sesame",
+    )
+    until(lambda: file.exists() or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+
+
+def test_a_ready_file_of_one_that_was_killed_is_gone_before_anything_starts(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "ready.json"
+    file.write_text("{}")
+    process = start("--port", free_port(), "--ready-file", str(file), "--vllm=--forever")
+    log = tmp_path / "cache" / "dyna-graph" / "serve"
+    until(lambda: log.is_dir() and any(log.iterdir()))
+    assert not file.exists()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
 
 
 def refused(*arguments: str, exit_code: int = 1) -> str:
@@ -215,6 +244,7 @@ def test_without_vllm_it_says_how_to_get_it(base: Path, python: str, said: str) 
         (["--model", "local:smollm2", "--vllm", "'"], "--vllm: No closing quotation"),
         (["--model", "openai:gpt-5-mini"], "--model takes local:base or local:base+adapter"),
         (["--model", "local:smollm2+nobody"], "no adapter 'nobody'"),
+        (["--model", "local:smollm2", "--ready-file", "no/such/file"], "there is no such folder"),
     ],
 )
 def test_what_cannot_be_served_is_refused(arguments: list[str], said: str) -> None:

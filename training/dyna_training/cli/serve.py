@@ -104,15 +104,23 @@ def serve(
             raise DynaError("--model takes local:base or local:base+adapter")
     else:
         models = models_of(DynaConfig.from_file(file))
+    if ready_file is not None:
+        try:
+            ready_file.unlink(missing_ok=True)  # a killed one has left it behind
+        except OSError as error:
+            raise DynaError(f"--ready-file {ready_file} cannot be written: {error.strerror}") from error
+        if not ready_file.parent.is_dir():
+            raise DynaError(f"--ready-file {ready_file} cannot be written: there is no such folder")
     vllm = find_vllm(python)
     plans = plan(models, lora=lora, merge_by_default=vllm.cpu, port=port)
     ready = False
     try:
         with _stopping(), _servers(plans, vllm, host, dtype, more) as servers:
-            _wait(servers, timeout, show_log=log)
+            tails = [_Tail(server.log) for server in servers] if log else []
+            _wait(servers, timeout, tails)
             _announce(servers, vllm, ready_file, as_json=json_)
             ready = True
-            _watch(servers, show_log=log)
+            _watch(servers, tails)
     except _Stop:
         if not ready:
             raise typer.Exit(INTERRUPTED) from None
@@ -166,14 +174,13 @@ def _servers(
             server.stop()
 
 
-def _wait(servers: Sequence[VllmServer], timeout: float, *, show_log: bool) -> None:
+def _wait(servers: Sequence[VllmServer], timeout: float, tails: Sequence[_Tail]) -> None:
     """Wait until all models answer, with progress on stderr."""
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(stderr=True, highlight=False)
     began = time.monotonic()
-    tails = [_Tail(server.log) for server in servers] if show_log else []
     with console.status("Starting vLLM") as status:
         for server in servers:
 
@@ -208,9 +215,8 @@ def _announce(
         scratch.replace(ready_file)
 
 
-def _watch(servers: Sequence[VllmServer], *, show_log: bool) -> None:
+def _watch(servers: Sequence[VllmServer], tails: Sequence[_Tail]) -> None:
     """Look at the servers until one of them ends by itself, which is an error."""
-    tails = [_Tail(server.log) for server in servers] if show_log else []
     while True:
         for server in servers:
             server.check()

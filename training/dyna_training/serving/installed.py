@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Final, NamedTuple
@@ -48,6 +49,7 @@ def find_vllm(python: str | None) -> Installed:
         ServeError: There is none; the message says how to get one.
     """
     chosen = python or os.environ.get(PYTHON_VARIABLE) or sys.executable
+    chosen = os.path.abspath(shutil.which(chosen) or chosen)  # vLLM is started in another folder
     try:
         done = subprocess.run([chosen, "-c", _LOOK], capture_output=True, text=True, timeout=60, check=True)
         found = json.loads(done.stdout)

@@ -110,7 +110,7 @@ def plan(
         port: The first port for models without an address; the next ones follow.
 
     Raises:
-        ServeError: An address would need two sets of weights.
+        ServeError: An address would need two sets of weights, or there are too few ports.
     """
     groups: dict[tuple[object, ...], list[Wanted]] = {}
     for model in models:
@@ -119,7 +119,16 @@ def plan(
         groups.setdefault(own if model.port is None else (model.port,), []).append(model)
     taken = {model.port for model in models}
     free = (p for p in range(port, 65536) if p not in taken)
-    return [_server(group, lora, group[0].port or next(free), merge_by_default) for group in groups.values()]
+    ports = [group[0].port or next(free, None) for group in groups.values()]
+    if None in ports:
+        raise ServeError(
+            f"the {len(ports)} servers need more ports than there are from {port} on; use a lower --port"
+        )
+    return [
+        _server(group, lora, where, merge_by_default)
+        for group, where in zip(groups.values(), ports, strict=True)
+        if where is not None
+    ]
 
 
 def _server(group: Sequence[Wanted], lora: bool | None, port: int, merge_by_default: bool) -> ServerPlan:

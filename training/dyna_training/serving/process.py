@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from dyna_graph.models import api_key
 from dyna_nodes.local.base import cache_dir
 from dyna_training.serving import weights
 from dyna_training.serving.causes import explained, last_lines, said
@@ -26,6 +27,8 @@ from dyna_training.serving.plan import ServeError, ServerPlan
 LOOK: Final = 0.25
 WARM_UP: Final = 300.0
 """Seconds for a model's first token; LoRA on a CPU takes the better part of a minute."""
+_ASK: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+"""Asks a server of this machine, which no proxy reaches."""
 
 
 def command(
@@ -175,21 +178,22 @@ class VllmServer:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url.removesuffix('/v1')}/health", timeout=2) as answer:
+            with _ASK(f"{self.url.removesuffix('/v1')}/health", timeout=2) as answer:
                 return bool(answer.status == 200)
         except (OSError, ValueError):
             return False
 
     def _first_token(self, name: str) -> None:
         body = json.dumps({"model": name, "prompt": [1], "max_tokens": 1}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/completions", body, {"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {api_key()}"}
+        request = urllib.request.Request(f"{self.url}/completions", body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=WARM_UP) as answer:
+            with _ASK(request, timeout=WARM_UP) as answer:
                 answer.read()
         except urllib.error.HTTPError as error:
             message = error.read().decode(errors="replace")[:300]
+            if error.code == 401:
+                message += " (a key is given with $VLLM_API_KEY, not with --vllm)"
             raise ServeError(f"{name} gives no token: {message}\n{explained(self.log, self.code)}") from error
         except OSError as error:
             self.check()
