@@ -28,9 +28,7 @@ the batch, and now and then another token wins. Sampling draws from the request'
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -41,6 +39,7 @@ from typing import TYPE_CHECKING
 from dyna_nodes.codec import ChatCodec
 from dyna_nodes.local.base import SMOLLM2, Base, LocalModelError, load_base, resolve_base, stop_ids
 from dyna_nodes.local.request import Branch, Probe, Request, Result, TextEngine, Token
+from dyna_nodes.local.waiting import await_all, wait_for
 
 if TYPE_CHECKING:
     from dyna_nodes.local.worker import Limits, Stats
@@ -116,33 +115,14 @@ class Engine:
             ValueError: As `submit`.
             LocalModelError: As `submit`.
         """
-        futures = self._submit(requests)
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            return [f.result(None if end is None else max(0, end - time.monotonic())) for f in futures]
-        except TimeoutError:
-            raise TimeoutError(f"no answer within {timeout} seconds") from None
-        finally:
-            for future in futures:
-                future.cancel()
+        return wait_for(self._submit(requests), timeout)
 
     async def agenerate(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Result]:
         """Run requests together and await them; cancelling the task cancels them.
 
         Takes and raises what `generate` does.
         """
-        futures = self._submit(requests)
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimeoutError(f"no answer within {timeout} seconds") from None
-        finally:
-            for future in futures:
-                future.cancel()
+        return await await_all(self._submit(requests), timeout)
 
     def load_adapter(self, name: str, folder: Path | str, *, merge: bool = True) -> None:
         """Load a peft adapter under a name; the same folder twice under one name is fine.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from typing import Any
 from dyna_nodes.codec import ChatCodec
 from dyna_nodes.local.base import SMOLLM2, load_tokenizer
 from dyna_nodes.local.request import Branch, Request, Result
+from dyna_nodes.local.waiting import await_all, wait_for
 from dyna_nodes.served.completions import Reading, generating, probed, probing, scores
 from dyna_nodes.served.server import Server, ServerError, run
 
@@ -77,30 +77,11 @@ class ServedEngine:
             TimeoutError: They were not answered in time; they are cancelled.
             ServerError: The server cannot be reached, refuses, or answers nonsense.
         """
-        futures = [self.submit(request) for request in requests]
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            return [f.result(None if end is None else max(0, end - time.monotonic())) for f in futures]
-        except TimeoutError:
-            raise TimeoutError(f"no answer within {timeout} seconds") from None
-        finally:
-            for future in futures:
-                future.cancel()
+        return wait_for([self.submit(request) for request in requests], timeout)
 
     async def agenerate(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Result]:
         """Run requests together and await them; takes and raises what `generate` does."""
-        futures = [self.submit(request) for request in requests]
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimeoutError(f"no answer within {timeout} seconds") from None
-        finally:
-            for future in futures:
-                future.cancel()
+        return await await_all([self.submit(request) for request in requests], timeout)
 
     def expect(self, callers: int) -> None:
         """Do nothing: the server batches whatever comes."""
