@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import gymnasium
 from gymnasium import spaces
 
 Game = TypeVar("Game")
+RenderMode = Literal["ansi"]
 CHARACTERS = "".join(map(chr, range(32, 127))) + "\n\t"
 """Characters of commands and observations: printable ASCII, newline and tab."""
 
@@ -28,11 +29,13 @@ class GameFileError(ValueError):
     """A game is missing, truncated, no game at all, or cannot be made; the message says which and what to do."""
 
 
-def check_arguments(split: object, games: object, max_steps: int, *, reward: str = "success") -> None:
+def check_arguments(
+    split: object, games: object, max_steps: int, render_mode: object, *, reward: str = "success"
+) -> None:
     """Check the arguments that environments of named games have in common.
 
     Raises:
-        ValueError: Both ``split`` and ``games`` are given, or ``reward`` or ``max_steps`` cannot be.
+        ValueError: Both ``split`` and ``games`` are given, or another one cannot be.
     """
     if split is not None and games is not None:
         raise ValueError("Give either split or games, not both.")
@@ -40,6 +43,17 @@ def check_arguments(split: object, games: object, max_steps: int, *, reward: str
         raise ValueError(f"reward must be 'success' or 'score', got {reward!r}.")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+    check_render_mode(render_mode)
+
+
+def check_render_mode(render_mode: object) -> None:
+    """Check what ``gymnasium.make(…, render_mode=…)`` hands on.
+
+    Raises:
+        ValueError: It is no way in which these environments draw.
+    """
+    if render_mode not in (None, "ansi"):
+        raise ValueError(f"render_mode must be 'ansi', which is text for a terminal, got {render_mode!r}.")
 
 
 class PackageMissing(RuntimeError):

@@ -13,7 +13,7 @@ from dyna_training.environments.alfworld.game import Game, load_game
 from dyna_training.environments.alfworld.hidden import hidden_state
 from dyna_training.environments.alfworld.splits import Split
 from dyna_training.environments.alfworld.splits import games as games_of
-from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, RenderMode, check_arguments, text_space
 
 MAX_STEPS: Final = 50
 """Steps after which an episode is cut off, as in the papers."""
@@ -46,6 +46,7 @@ class AlfworldEnv(ForkableEnv):
         data_dir: str | Path | None = None,
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -56,12 +57,13 @@ class AlfworldEnv(ForkableEnv):
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions; a step then takes several times
                 as long.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameFileError: The games of `split` are not there.
             ValueError: Both `split` and `games` are given, or `max_steps` is below 1.
         """
-        check_arguments(split, games, max_steps)
+        check_arguments(split, games, max_steps, render_mode)
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)
         self._games: list[GameLike] = list(games) if games is not None else []

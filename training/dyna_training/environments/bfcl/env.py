@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from dyna_training.environments.base import ForkableEnv, Function, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, Function, RenderMode, check_arguments, text_space
 from dyna_training.environments.bfcl.experts import GroundTruth
 from dyna_training.environments.bfcl.functions import END_OF_TURN, ENDING, functions_of, signatures
 from dyna_training.environments.bfcl.hidden import hidden_state
@@ -52,6 +52,7 @@ class BfclEnv(ForkableEnv):
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = False,
         signatures: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -63,13 +64,14 @@ class BfclEnv(ForkableEnv):
                 as long.
             signatures: Whether the first observation lists the functions; an agent that has a tool for each needs
                 no list.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             BfclMissing: The package bfcl-eval is not installed.
             TaskNameError: A task is named that there is not.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        check_arguments(split, games, max_steps)
+        check_arguments(split, games, max_steps, render_mode)
         self.action_space = text_space(LONGEST_CALL)
         self.observation_space = text_space(LONGEST)
         self._games = tuple(task(name).id for name in games or ())

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, RenderMode, check_arguments, text_space
 from dyna_training.environments.boards.state import Board, BoardExpert
 
 
@@ -34,9 +34,15 @@ class BoardEnv(ForkableEnv):
     """
 
     def __init__(
-        self, *, split: str | None, games: Sequence[Any] | None, max_steps: int, admissible_actions: bool
+        self,
+        *,
+        split: str | None,
+        games: Sequence[Any] | None,
+        max_steps: int,
+        admissible_actions: bool,
+        render_mode: RenderMode | None,
     ) -> None:
-        check_arguments(split, games, max_steps)
+        check_arguments(split, games, max_steps, render_mode)
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)
         self._games = self._games_of(split) if split is not None else list(games or ())

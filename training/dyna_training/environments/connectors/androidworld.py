@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dyna_training.environments.base import Function, GameFileError, PackageMissing
+from dyna_training.environments.base import Function, GameFileError, PackageMissing, RenderMode
 from dyna_training.environments.calls import NotACall, parse_call
 from dyna_training.environments.connectors.failures import ConnectorError
 from dyna_training.environments.connectors.machines import Begun, Done, MachineEnv
@@ -98,6 +98,7 @@ class AndroidWorldEnv(MachineEnv):
         max_steps: int | None = None,
         timeout: float = 300.0,
         admissible_actions: bool = False,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment; it connects to an emulator with the first `reset`.
 
@@ -109,11 +110,14 @@ class AndroidWorldEnv(MachineEnv):
             max_steps: Steps after which an episode is truncated; ten times the task's complexity by default.
             timeout: Seconds that a reset or a step may take.
             admissible_actions: Whether `info` lists taps on what is seen.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             ValueError: An argument cannot be.
         """
-        super().__init__(games, max_steps, timeout, admissible_actions=admissible_actions)
+        super().__init__(
+            games, max_steps, timeout, admissible_actions=admissible_actions, render_mode=render_mode
+        )
         if not emulators:
             raise ValueError("emulators must name at least one, by its ports.")
         self._family = family

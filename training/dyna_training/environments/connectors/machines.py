@@ -10,7 +10,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, Self, TypeVar
 
-from dyna_training.environments.base import ForkableEnv, GameFileError, PackageMissing, text_space
+from dyna_training.environments.base import (
+    ForkableEnv,
+    GameFileError,
+    PackageMissing,
+    RenderMode,
+    check_render_mode,
+    text_space,
+)
 from dyna_training.environments.connectors.failures import ConnectorError, ForkRefused, within
 from dyna_training.environments.text import cut, plain
 
@@ -66,14 +73,22 @@ class MachineEnv(ForkableEnv):
         max_steps: Steps after which an episode is truncated; None is what the benchmark allows.
         timeout: Seconds that the machine may take for a reset or a step.
         admissible_actions: Whether `info` lists actions on what is seen.
+        render_mode: Nothing or ``ansi``.
 
     Raises:
         ValueError: An argument cannot be.
     """
 
     def __init__(
-        self, games: Sequence[str], max_steps: int | None, timeout: float, *, admissible_actions: bool
+        self,
+        games: Sequence[str],
+        max_steps: int | None,
+        timeout: float,
+        *,
+        admissible_actions: bool,
+        render_mode: RenderMode | None,
     ) -> None:
+        check_render_mode(render_mode)
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
         if timeout <= 0:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.environments.base import GameFileError, PackageMissing
+from dyna_training.environments.base import GameFileError, PackageMissing, RenderMode
 from dyna_training.environments.connectors.failures import ConnectorError
 from dyna_training.environments.connectors.machines import LONGEST_ACTION, Begun, Done, MachineEnv
 from dyna_training.environments.connectors.screens import Platform, Seen, UnreadableScreen, desktop, written
@@ -50,6 +50,7 @@ class OSWorldEnv(MachineEnv):
         pause: float = 2.0,
         timeout: float = 600.0,
         admissible_actions: bool = False,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment; a virtual machine is started with the first `reset`.
 
@@ -62,11 +63,15 @@ class OSWorldEnv(MachineEnv):
             pause: Seconds that the machine gets to show what an action did.
             timeout: Seconds that a reset or a step may take.
             admissible_actions: Whether `info` lists clicks on what is seen.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             ValueError: An argument cannot be.
         """
-        super().__init__(list(map(str, games)), max_steps, timeout, admissible_actions=admissible_actions)
+        names = list(map(str, games))
+        super().__init__(
+            names, max_steps, timeout, admissible_actions=admissible_actions, render_mode=render_mode
+        )
         self._provider = provider
         self._path_to_vm = path_to_vm
         self._platform: Platform = platform

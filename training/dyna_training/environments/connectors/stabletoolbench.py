@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from dyna_training.environments.base import ForkableEnv, Function, GameFileError, text_space
+from dyna_training.environments.base import (
+    ForkableEnv,
+    Function,
+    GameFileError,
+    RenderMode,
+    check_render_mode,
+    text_space,
+)
 from dyna_training.environments.calls import LONGEST as LONGEST_CALL
 from dyna_training.environments.calls import NotACall, parse_call
 from dyna_training.environments.connectors.machines import OVER
@@ -52,6 +59,7 @@ class StableToolBenchEnv(ForkableEnv):
         max_steps: int = MAX_STEPS,
         timeout: float = 60.0,
         admissible_actions: bool = False,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -65,11 +73,13 @@ class StableToolBenchEnv(ForkableEnv):
             max_steps: Steps after which an episode is truncated.
             timeout: Seconds that the server may take.
             admissible_actions: Whether `info` lists calls with the documentation's example values.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameFileError: A file of questions cannot be read, or a question is named that there is not.
             ValueError: Another argument cannot be.
         """
+        check_render_mode(render_mode)
         if max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
         self.action_space = text_space(LONGEST_CALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from dyna_training.environments.base import RenderMode
 from dyna_training.environments.boards.env import BoardEnv, Opened
 from dyna_training.environments.maze.splits import Split, maze_of, task_type
 from dyna_training.environments.maze.splits import games as games_of
@@ -32,6 +33,7 @@ class MazeEnv(BoardEnv):
         games: Sequence[str] | None = None,
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -40,12 +42,19 @@ class MazeEnv(BoardEnv):
             games: Draw from the mazes of these names instead.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameFileError: A maze has a name that none can have.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        super().__init__(split=split, games=games, max_steps=max_steps, admissible_actions=admissible_actions)
+        super().__init__(
+            split=split,
+            games=games,
+            max_steps=max_steps,
+            admissible_actions=admissible_actions,
+            render_mode=render_mode,
+        )
 
     def _games_of(self, split: Any) -> Sequence[str]:
         return games_of(split)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, RenderMode, check_arguments, text_space
 from dyna_training.environments.miniwob.actions import LONGEST, NoAction, parse
 from dyna_training.environments.miniwob.experts import PageExpert, expert_for
 from dyna_training.environments.miniwob.pages import Page, State
@@ -53,6 +53,7 @@ class MiniWobEnv(ForkableEnv):
         reward: Reward = "success",
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment; the browser starts with the first `reset`.
 
@@ -62,12 +63,13 @@ class MiniWobEnv(ForkableEnv):
             reward: What is rewarded: that the task is done, or what the page gives.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameNameError: A game is named that does not exist.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        check_arguments(split, games, max_steps, reward=reward)
+        check_arguments(split, games, max_steps, render_mode, reward=reward)
         self.action_space = text_space(LONGEST)
         self.observation_space = text_space(LONGEST_PAGE + 2000)
         self._games: list[Game] = [_checked(game) for game in games or ()]

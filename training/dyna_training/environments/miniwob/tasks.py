@@ -43,7 +43,7 @@ class Game:
         Raises:
             GameNameError: There is no such game.
         """
-        match = re.fullmatch(r"([\w.-]+)/(?:(train|test)/)?(\d{1,15})", name)
+        match = re.fullmatch(r"([\w.-]+)/(?:(train|test)/)?(\d{1,15})", str(name))
         if match is None:
             raise GameNameError(f"{name!r} is no name of a game; one is 'click-button/7', a task and a seed")
         task, mode, seed = match.groups()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, RenderMode, check_arguments, text_space
 from dyna_training.environments.scienceworld.expert import GoldExpert
 from dyna_training.environments.scienceworld.games import (
     EASY,
@@ -52,6 +52,7 @@ class ScienceWorldEnv(ForkableEnv):
         reward: Reward = "score",
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -62,12 +63,13 @@ class ScienceWorldEnv(ForkableEnv):
             reward: What is rewarded: points, or that the task is done.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions; a step then takes several times as long.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameNameError: A game or simplification is named that there is not.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        check_arguments(split, games, max_steps, reward=reward)
+        check_arguments(split, games, max_steps, render_mode, reward=reward)
         self.action_space = text_space(LONGEST)
         self.observation_space = text_space(LONGEST_ANSWER)
         self._simplifications = checked_simplifications(simplifications)

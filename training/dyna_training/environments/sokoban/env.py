@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dyna_training.environments.base import GameFileError
+from dyna_training.environments.base import GameFileError, RenderMode
 from dyna_training.environments.boards.env import BoardEnv, Opened
 from dyna_training.environments.sokoban.level import Level
 from dyna_training.environments.sokoban.splits import Split, level_of, task_type
@@ -38,6 +38,7 @@ class SokobanEnv(BoardEnv):
         games: Sequence[GameLike] | None = None,
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -46,12 +47,19 @@ class SokobanEnv(BoardEnv):
             games: Draw from these levels, or names of levels, instead.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameFileError: A level has a name that none can have, or Boxoban's levels are not there.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        super().__init__(split=split, games=games, max_steps=max_steps, admissible_actions=admissible_actions)
+        super().__init__(
+            split=split,
+            games=games,
+            max_steps=max_steps,
+            admissible_actions=admissible_actions,
+            render_mode=render_mode,
+        )
 
     def _games_of(self, split: Any) -> Sequence[GameLike]:
         return games_of(split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from dyna_training.environments.base import RenderMode
 from dyna_training.environments.boards.env import BoardEnv, Opened
 from dyna_training.environments.boards.state import Board
 from dyna_training.environments.taxi.splits import Split, scene_of
@@ -37,6 +38,7 @@ class TaxiEnv(BoardEnv):
         reward: Reward = "success",
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -46,6 +48,7 @@ class TaxiEnv(BoardEnv):
             reward: What is rewarded.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameFileError: A ride has a name that none can have.
@@ -53,7 +56,13 @@ class TaxiEnv(BoardEnv):
         """
         if reward not in ("success", "gymnasium"):
             raise ValueError(f"reward must be 'success' or 'gymnasium', got {reward!r}.")
-        super().__init__(split=split, games=games, max_steps=max_steps, admissible_actions=admissible_actions)
+        super().__init__(
+            split=split,
+            games=games,
+            max_steps=max_steps,
+            admissible_actions=admissible_actions,
+            render_mode=render_mode,
+        )
         self._gymnasium_reward = reward == "gymnasium"
 
     def _games_of(self, split: Any) -> Sequence[str]:
@@ -63,7 +72,8 @@ class TaxiEnv(BoardEnv):
         scene_of(game)
 
     def _open(self, game: str) -> Opened:
-        return Opened(game, game.partition("/")[0], TaxiBoard(scene_of(game).state))
+        scene = scene_of(game)
+        return Opened(game, game.partition("/")[0], TaxiBoard(scene.state))
 
     def _reward(self, board: Board) -> float:
         if self._gymnasium_reward and isinstance(board, TaxiBoard):

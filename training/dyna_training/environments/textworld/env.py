@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, RenderMode, check_arguments, text_space
 from dyna_training.environments.textworld.cache import game_file
 from dyna_training.environments.textworld.engine import open_game
 from dyna_training.environments.textworld.experts import CookingExpert, InstructedExpert, expert_of
@@ -48,6 +48,7 @@ class TextWorldEnv(ForkableEnv):
         reward: Reward = "success",
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -57,12 +58,13 @@ class TextWorldEnv(ForkableEnv):
             reward: What is rewarded: that the game is won, or points.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions; a step then takes several times as long.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameNameError: A game is named that cannot be made.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        check_arguments(split, games, max_steps, reward=reward)
+        check_arguments(split, games, max_steps, render_mode, reward=reward)
         self.action_space = text_space(256)
         self.observation_space = text_space(8192)
         self._games: list[GameLike] = [_checked(game) for game in games or ()]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from dyna_training.environments.base import ForkableEnv, check_arguments, text_space
+from dyna_training.environments.base import ForkableEnv, RenderMode, check_arguments, text_space
 from dyna_training.environments.text import cut, plain
 from dyna_training.environments.webshop.experts import OracleExpert
 from dyna_training.environments.webshop.hidden import hidden_state
@@ -62,6 +62,7 @@ class WebShopEnv(ForkableEnv):
         attributes_page: bool = False,
         max_steps: int = MAX_STEPS,
         admissible_actions: bool = True,
+        render_mode: RenderMode | None = None,
     ) -> None:
         """Create an environment.
 
@@ -75,12 +76,13 @@ class WebShopEnv(ForkableEnv):
             attributes_page: Whether products have a page of attributes, as the original's ``show_attrs``.
             max_steps: Steps after which an episode is truncated.
             admissible_actions: Whether `info` lists the admissible actions.
+            render_mode: Nothing or ``ansi``, for callers who give it; `render` draws in either case.
 
         Raises:
             GameFileError: The data of `split` are not there, or a goal has no such name.
             ValueError: Both `split` and `games` are given, or another argument cannot be.
         """
-        check_arguments(split, games, max_steps, reward=reward)
+        check_arguments(split, games, max_steps, render_mode, reward=reward)
         if nouns not in NOUNS:
             raise ValueError(f"nouns must be 'words' or 'spacy', got {nouns!r}.")
         self.action_space = text_space(LONGEST)
