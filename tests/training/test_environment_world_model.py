@@ -120,6 +120,36 @@ def test_imagined_steps_are_executed_in_the_fork(
     assert "has ended" in str(after.error)
 
 
+def test_forks_and_rebuilt_sessions_are_closed(game: Path, solution: tuple[str, ...]) -> None:
+    """They may hold a machine or a browser's tab."""
+    open_ones: set[int] = set()
+
+    class Counted(AlfworldEnv):
+        def reset(self, **given: Any) -> Any:
+            open_ones.add(id(self))
+            return super().reset(**given)
+
+        def fork(self) -> Counted:
+            twin = super().fork()
+            open_ones.add(id(twin))
+            kept.append(twin)  # else another object could get its id
+            return twin
+
+        def close(self) -> None:
+            open_ones.discard(id(self))
+
+    kept: list[Any] = []
+    [act] = environment_tools(Counted)
+    session, history = opened(act, game, solution[:2])
+    model = EnvironmentWorldModel([act], value=False)
+    lie = History(task=history.task).then(Action.command(solution[0]), "You are on the moon.")
+    shorter = History(task=history.task, steps=history.steps[:1])
+    for asked in (history, lie, shorter, history.model_copy(update={"task": "Book a flight."})):
+        ask(model, asked, "look", "inventory")
+    assert len(kept) >= 4
+    assert open_ones == {id(session.env)}
+
+
 def test_a_history_that_the_episode_cannot_have_is_refused(
     act: EnvironmentTool, game: Path, solution: tuple[str, ...]
 ) -> None:

@@ -212,9 +212,13 @@ def lying(result: dict[str, Any]) -> list[Any]:
     ]
 
 
-def test_a_replay_that_disagrees_asks_a_human(game: Path, solution: tuple[str, ...]) -> None:
+def test_a_replay_that_disagrees_asks_a_human(
+    game: Path, solution: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     [before] = environment_tools("dyna/ALFWorld-v0")
     past = lying(create_agent(script(solution[:1]), [before]).invoke(begin(before, game), thread()))
+    closed: list[AlfworldEnv] = []
+    monkeypatch.setattr(AlfworldEnv, "close", lambda env: closed.append(env))
     for decision in ("approve", "reject"):
         [after] = environment_tools("dyna/ALFWorld-v0")
         agent = create_dyna_agent(script(solution[1:2]), [after], checkpointer=InMemorySaver(), journal=False)
@@ -223,12 +227,16 @@ def test_a_replay_that_disagrees_asks_a_human(game: Path, solution: tuple[str, .
         [action] = request.value["action_requests"]
         assert "gave another past" in action["description"]
         assert "on the moon" in action["description"]
+        assert len(closed) == 1, "whoever waits for an answer holds no environment"
+        closed.clear()
         result = agent.invoke(Command(resume={"decisions": [{"type": decision}]}), thread())
         last = answers(result)[-1]
         if decision == "approve":
             assert last.content == expected(game, solution[:2])[1]
+            assert not closed
             assert after.sessions.live("1") is not None
         else:
+            assert closed
             assert last.status == "error"
             assert "Not run" in str(last.content)
             assert after.sessions.live("1") is None

@@ -77,10 +77,9 @@ class Acting:
         try:
             session = self._session(handle, config, state, messages)
         except SessionLost as lost:
-            if not _human_goes_on(lost, action) or lost.session is None:
+            if not self._goes_on(handle, lost, action) or lost.session is None:
                 return refusal(call_id, action.tool, f"Not run: {lost}."), None
             session = lost.session
-            self.sessions.keep(handle, session)
         try:
             with session.lock:
                 reality = None if session.done else session.step(action.text)
@@ -90,6 +89,19 @@ class Acting:
         if reality is None:
             return refusal(call_id, action.tool, "Not run: the episode has ended."), None
         return reality.observation, artifact(reality)
+
+    def _goes_on(self, handle: str, lost: SessionLost, action: Action) -> bool:
+        """Return whether a human goes on in a session whose past is another one; it is then live, and else closed."""
+        goes_on = False
+        try:
+            goes_on = _human_goes_on(lost, action)
+        finally:
+            if lost.session is not None:
+                if goes_on:
+                    self.sessions.keep(handle, lost.session)
+                else:
+                    lost.session.close()
+        return goes_on
 
     def _session(
         self, handle: str, config: RunnableConfig, state: Mapping[str, Any], messages: Sequence[BaseMessage]

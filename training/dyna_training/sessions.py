@@ -148,8 +148,8 @@ class Sessions:
 
     Args:
         make: Makes a fresh environment.
-        limit: How many are kept; of more, the one unused for longest is dropped and rebuilt when it is
-            needed.
+        limit: How many there are at once; before one more is opened, the one unused for longest is closed, and it is
+            rebuilt when it is needed.
 
     Raises:
         ValueError: ``limit`` is below 1.
@@ -161,13 +161,33 @@ class Sessions:
         self._make = make
         self._limit = limit
         self._live: OrderedDict[str, Session] = OrderedDict()
+        self._waiting: Session | None = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._live)
 
+    def begin(self, episode: Episode) -> Session:
+        """Begin an episode that a thread is about to play: it waits for its first `open`, unless another begins before.
+
+        So a machine that an environment runs on is started once, not once for the task and once more for the thread.
+        """
+        session = self.open(episode)
+        with self._lock:
+            other, self._waiting = self._waiting, session
+        if other is not None:
+            other.close()
+        return session
+
     def open(self, episode: Episode) -> Session:
-        """Begin an episode; it is not kept."""
+        """Return a session at the beginning of an episode; it is not kept."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            if waiting.episode == episode:
+                return waiting
+            waiting.close()
+        self._make_room(self._limit - 1)
         return Session(self._make(), episode)
 
     def live(self, handle: str) -> Session | None:
@@ -181,13 +201,18 @@ class Sessions:
     def keep(self, handle: str, session: Session) -> None:
         """Make a session the live one of a handle."""
         with self._lock:
-            dropped = [self._live.pop(handle)] if handle in self._live else []
+            old = self._live.pop(handle, None)
             self._live[handle] = session
-            while len(self._live) > self._limit:
-                dropped.append(self._live.popitem(last=False)[1])
+        if old is not None and old is not session:
+            old.close()
+        self._make_room(self._limit)
+
+    def _make_room(self, most: int) -> None:
+        """Close the live sessions that were not used for longest, until there are no more than so many."""
+        with self._lock:
+            dropped = [self._live.popitem(last=False)[1] for _ in range(len(self._live) - most)]
         for old in dropped:
-            if old is not session:
-                old.close()
+            old.close()
 
     def drop(self, handle: str) -> None:
         """Forget a live session; it is rebuilt when it is needed."""
@@ -228,6 +253,7 @@ class Sessions:
             )
         session = self.open(episode)
         if session.task not in task:
+            session.close()
             raise SessionLost(
                 "the task is not this episode's first observation: the environment has changed, or the "
                 "thread began another episode; begin each episode in a thread of its own"

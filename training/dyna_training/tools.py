@@ -67,7 +67,7 @@ def environment_tools(
 
     Args:
         environment: A gymnasium id, such as ``dyna/ALFWorld-v0``, or a function that makes an environment.
-        limit: How many live sessions are kept.
+        limit: How many sessions are live at once; those of environments on machines have a machine each.
         description: What the policy is told about the tool ``act``.
         functions: Return a tool for each function of the environment, named and documented as the function is.
         **options: Options of the environment, when it is given by its id.
@@ -155,6 +155,6 @@ def task_message(
     """
     seed = draw_seed() if seed is None else seed
     episode = Episode(environment=tool.environment, seed=seed, options=dict(options or {}))
-    task = tool.sessions.open(episode).task
+    task = tool.sessions.begin(episode).task
     text = f"{preface}\n\n{task}" if preface else task
     return HumanMessage(text, additional_kwargs={EPISODE: episode.model_dump(mode="json")}, id=new_id())

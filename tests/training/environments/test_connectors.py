@@ -19,7 +19,7 @@ from dyna_training.environments.connectors import (
     androidworld,
 )
 from dyna_training.environments.connectors.screens import UnreadableScreen, desktop, written
-from dyna_training.tools import environment_tools
+from dyna_training.tools import environment_tools, task_message
 from tests.training.environments.conformance import NONSENSE
 from tests.training.environments.stand_ins import (
     Android,
@@ -319,6 +319,19 @@ def test_games_that_are_none(phone: AndroidWorldEnv) -> None:
             phone.reset(options={"game": game})
     with pytest.raises(ValueError, match="emulators"):
         AndroidWorldEnv(emulators=[])
+
+
+def test_agents_play_on_one_emulator_one_after_the_other(phones: list[Android]) -> None:
+    """What the task's message began, the thread goes on with; the next message gets the machine."""
+    [act] = environment_tools(lambda: AndroidWorldEnv(games=["TurnOn/3"], timeout=5.0), limit=1)
+    for thread in ("1", "2"):
+        message = task_message(act, seed=0)
+        message = task_message(act, seed=0)  # one that nobody plays holds no emulator
+        place = {"configurable": {"thread_id": thread, "episode": message.additional_kwargs["episode"]}}
+        count = len(phones)
+        assert "Bluetooth" in act.invoke({"command": "click(index=1)"}, place)
+        assert len(phones) == count
+    assert [phone.closed for phone in phones] == [True, True, True, False]
 
 
 def test_actions_are_tools_of_their_own(phones: list[Android]) -> None:

@@ -64,14 +64,20 @@ class EnvironmentWorldModel:
         """Answer each query, in order; what cannot be answered gets an ``error``."""
         known: dict[tuple[str | None, int, int], Session] = {}
         predictions = []
-        for query in queries:
-            try:
-                key = (query.session, id(query.history), query.imagined)
-                if key not in known:
-                    known[key] = self._before(query)
-                predictions.append(self._imagine(known[key], query.action))
-            except SessionLost as error:
-                predictions.append(Prediction(model=self.name, error=str(error)))
+        try:
+            for query in queries:
+                try:
+                    key = (query.session, id(query.history), query.imagined)
+                    if key not in known:
+                        known[key] = self._before(query)
+                    predictions.append(self._imagine(known[key], query.action))
+                except SessionLost as error:
+                    if error.session is not None:
+                        error.session.close()
+                    predictions.append(Prediction(model=self.name, error=str(error)))
+        finally:
+            for fork in known.values():
+                fork.close()
         return predictions
 
     async def apredict(self, queries: Sequence[Query]) -> list[Prediction]:
@@ -88,8 +94,12 @@ class EnvironmentWorldModel:
         session = self.sessions.at(
             query.session, query.history.task, self._commands(steps[:count]), self._episode, keep=live is None
         )
-        with session.lock:
-            fork = session.fork()
+        try:
+            with session.lock:
+                fork = session.fork()
+        finally:
+            if live is not None and session is not live:  # rebuilt for this query alone
+                session.close()
         for command, _ in self._commands(steps[count:]):
             self._step(fork, command)
         return fork
@@ -103,11 +113,14 @@ class EnvironmentWorldModel:
             names = ", ".join(map(repr, sorted(self.functions)))
             raise SessionLost(f"{action.text!r} is no command of the environment; its tools are {names}")
         fork = before.fork()
-        reality = self._step(fork, commands[0][0])
-        value = None
-        if self.value and fork.expert is not None:
-            cut_off = reality.done and not reality.success
-            value = 0.0 if cut_off else return_to_go(fork.env, fork.expert, solved=reality.success)
+        try:
+            reality = self._step(fork, commands[0][0])
+            value = None
+            if self.value and fork.expert is not None:
+                cut_off = reality.done and not reality.success
+                value = 0.0 if cut_off else return_to_go(fork.env, fork.expert, solved=reality.success)
+        finally:
+            fork.close()
         return Prediction(
             observation=reality.observation,
             reward=reality.reward,
