@@ -9,14 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from dyna_training import processes, workers
-from dyna_training.hosts import TaskError, Work, WorkersFailed
+from dyna_training.hosts import Message, TaskError, Work, WorkersFailed
 from dyna_training.processes import Processes
 from dyna_training.workers import Pool, Report
 from tests.training.processes import end, wait_for
@@ -187,6 +188,57 @@ def test_a_task_that_hangs_is_ended_with_its_engine_and_tried_again(tmp_path: Pa
     why = "it took longer than 2 seconds, so that its process was killed"
     assert reports == {"a": [("crashed", None, why), ("done", "0 a", "")], "b": [("done", "0 b", "")]}
     assert not is_running(int((tmp_path / "a.engine").read_text()))
+
+
+class Slow:
+    """A host whose workers are ready at once and take a thousand seconds for a task, by a clock of its own."""
+
+    def __init__(self, kind: Literal["done", "died"]) -> None:
+        self.kind = kind
+        self.now = 0.0
+        self.messages: deque[Message] = deque()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def start(self, worker: int, work: Work) -> None:
+        self.messages.append(Message(worker, "ready"))
+
+    def send(self, worker: int, number: int, task: Any) -> None:
+        self.messages.append(Message(worker, self.kind, number, "it died", memory=2))
+
+    def receive(self, timeout: float | None) -> list[Message]:
+        message = self.messages.popleft()
+        self.now += 0.0 if message.kind == "ready" else 1000.0
+        return [message]
+
+    def retire(self, worker: int) -> None: ...
+
+    def kill(self, worker: int) -> None: ...
+
+    def close(self, grace: float) -> None: ...
+
+    def why_not_ready(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("died", ["crashed", "crashed", "failed"]), ("done", ["done", "recycled"])]
+)
+def test_when_the_last_task_is_over_no_other_worker_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, kind: Literal["done", "died"], told: list[str]
+) -> None:
+    host = Slow(kind)
+    monkeypatch.setattr(workers, "time", host)
+    assert [r.kind for r in Pool([["a"]], Work(prepare), host, memory_limit=1)] == told
+
+
+def test_one_who_stops_waits_for_no_other_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Slow("done")
+    monkeypatch.setattr(workers, "time", host)
+    stopped = Pool([["a", "b", "c"]], Work(prepare), host, memory_limit=1)
+    assert next(iter(stopped)).kind == "done"
+    assert [r.kind for r in stopped.finish(5000)] == ["done", "recycled"]
 
 
 def test_a_worker_that_leaks_is_replaced_between_two_tasks(tmp_path: Path) -> None:

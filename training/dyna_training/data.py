@@ -10,8 +10,8 @@ from dyna_nodes.experience import (
     Problem,
     grouped,
     is_segment,
-    iter_trajectory_file,
     read_segment,
+    read_trajectory_file,
     trajectory_line,
 )
 from dyna_nodes.experience.lines import dump, read_lines
@@ -50,7 +50,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def read_records(file: Path, problems: list[Problem] | None = None) -> Iterator[Record]:
-    """Yield what a file holds, in its order.
+    """Yield everything that a file holds, in its order; an id may come more than once.
 
     Args:
         file: Lines of trajectories, a segment of a log, or Parquet.
@@ -69,7 +69,7 @@ def read_records(file: Path, problems: list[Problem] | None = None) -> Iterator[
     elif is_segment(file):
         yield from read_segment(file, problems)
     else:
-        yield from iter_trajectory_file(file, problems)
+        yield from read_trajectory_file(file, problems)
 
 
 def count_records(file: Path) -> int:

@@ -110,7 +110,6 @@ class Recorder:
         self.settings = settings
         self.player: ModelPlayer | None = None
         self._lock = threading.Lock()
-        self._games = tempfile.TemporaryDirectory(prefix="dyna-games-", ignore_cleanup_errors=True)
 
     def __call__(self, episode: Episode) -> Played:
         """Play one episode.
@@ -144,6 +143,7 @@ class Recorder:
         with self._lock:
             if self.player is None:
                 self.player = ModelPlayer.from_settings(self.settings)
+                self._games = tempfile.TemporaryDirectory(prefix="dyna-games-", ignore_cleanup_errors=True)
         game = catalogue(episode.environment).option(episode.game, Path(self._games.name))
         return self.player.play(game, seed=episode.seed, split=split)
 

@@ -276,5 +276,6 @@ class Pool(Generic[T]):
                 yield from self._bury(
                     seat, f"it took longer than {self._limit:g} seconds, so that its process was killed"
                 )
-        if not any(seat.ready for seat in self._seats) and now >= self._waiting_since + START:
+        waited_for = self._left() and not self._finishing and not any(seat.ready for seat in self._seats)
+        if waited_for and now >= self._waiting_since + START:
             raise WorkersFailed(f"no worker was ready within {START:g} seconds{self._host.why_not_ready()}")

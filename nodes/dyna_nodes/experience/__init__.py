@@ -14,6 +14,7 @@ from dyna_nodes.experience.reliability import LoggedReliability, told_by
 from dyna_nodes.experience.trajectories import (
     TrajectoryWriter,
     iter_trajectory_file,
+    read_trajectory_file,
     trajectory_line,
     write_trajectory,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "is_segment",
     "iter_trajectory_file",
     "read_segment",
+    "read_trajectory_file",
     "told_by",
     "trajectory_line",
     "write_trajectory",

@@ -111,8 +111,16 @@ def iter_trajectory_file(path: str | Path, problems: list[Problem] | None = None
     Raises:
         ExperienceError: The file cannot be read.
     """
-    path = Path(path)
     seen: set[str] = set()
+    for trajectory in read_trajectory_file(path, problems):
+        if trajectory.id not in seen:
+            seen.add(trajectory.id)
+            yield trajectory
+
+
+def read_trajectory_file(path: str | Path, problems: list[Problem] | None = None) -> Iterator[Trajectory]:
+    """Yield every trajectory of a file in order, also those whose id has been there; see `iter_trajectory_file`."""
+    path = Path(path)
     try:
         for line in read_lines(path):
             try:
@@ -121,9 +129,7 @@ def iter_trajectory_file(path: str | Path, problems: list[Problem] | None = None
                 reason = _why_not(line.raw, error) if line.whole else "the last line is incomplete"
                 report(Problem(path, line.number, reason, line.raw), problems)
                 continue
-            if trajectory.id not in seen:
-                seen.add(trajectory.id)
-                yield trajectory
+            yield trajectory
     except OSError as error:
         raise ExperienceError(f"cannot read trajectories from {path}: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from dyna_nodes.experience import ExperienceLog, Problem
+from dyna_nodes.experience import ExperienceLog, Problem, trajectory_line
 from dyna_nodes.nouns import Transition
 from dyna_training.data import trajectory_files
 from dyna_training.store import parts
@@ -76,6 +76,18 @@ def test_an_id_that_stands_for_two_things_is_reported_and_a_repeated_record_coun
     [problem] = source.problems
     assert str(problem).startswith(f"{two}:0: id two stands for something else before")
     assert one.exists()
+
+
+def test_an_id_that_stands_for_two_things_in_one_file_is_reported(tmp_path: Path) -> None:
+    one, other = episode("one", "look"), episode("one", "open door")
+    lines = tmp_path / "x.jsonl"
+    lines.write_bytes(b"".join(trajectory_line(e) + b"\n" for e in (one, one, other)))
+    source = Source([lines])
+    assert list(source.trajectories()) == [one]
+    assert source.repeated == 1
+    assert [p.reason for p in source.problems] == [
+        "id one stands for something else before; this record is left out"
+    ]
 
 
 @pytest.mark.parametrize(

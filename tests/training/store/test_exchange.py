@@ -308,6 +308,29 @@ def test_rows_with_one_id_are_one_episode_only_if_they_are_the_same(tmp_path: Pa
     assert len({step.id for t in found for step in t.transitions}) == 8
 
 
+def test_an_episode_that_another_one_begins_as_comes_back_too(tmp_path: Path) -> None:
+    short = episode("short", "look", game="x/1", won=False)
+    long = episode("long", "look", "take mug 1", game="x/1", won=False)
+    exported(tmp_path, "--format", "trl-prompt-completion", data=[short, long])
+    folder = tmp_path / "out"
+    code, said = dyna(
+        "data", "import", folder, "--format", "trl-prompt-completion", "--out", tmp_path / "back"
+    )
+    assert code == 0, said
+    found = list(read_trajectories([tmp_path / "back"]))
+    assert [(t.id, len(t.transitions)) for t in found] == [("short", 1), ("long", 2)]
+
+
+def test_a_folder_that_is_being_written_is_not_imported(tmp_path: Path) -> None:
+    row = json.dumps({"id": "one", "messages": world_model_messages(two()[0])})
+    for name in ("in/x.jsonl", "in/.out.1.partial/x.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(row.replace("one", name))
+    code, said = dyna("data", "import", tmp_path / "in", "--format", "trl-sft", "--out", tmp_path / "back")
+    assert code == 0, said
+    assert [t.id for t in read_trajectories([tmp_path / "back"])] == ["in/x.jsonl"]
+
+
 def test_a_list_that_breaks_off_and_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     good = json.dumps({"id": "good", "messages": world_model_messages(two()[0])})
     (tmp_path / "cut.json").write_text(f"[{good}, {good[:100]}")

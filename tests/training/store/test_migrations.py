@@ -113,7 +113,16 @@ def test_a_second_backup_does_not_touch_the_first(tmp_path: Path) -> None:
         (b'{"format":"dyna-experience/0"}', "no migration leads up from dyna-experience/0"),
         (old(steps=[{"observation": "x"}]), "not what dyna-trajectory/0 looks like (KeyError: 'action')"),
         (old(steps=["open door"]), "not what dyna-trajectory/0 looks like"),
-        (old(mood="good"), "it does not make a dyna-trajectory/1: mood: Extra inputs are not permitted"),
+        (
+            old(mood="good"),
+            "not what dyna-trajectory/0 looks like (ValueError: unknown key 'mood'; there are task,",
+        ),
+        (old(outcome="failure"), "not what dyna-trajectory/0 looks like (ValueError: unknown key 'outcome'"),
+        (
+            old(steps=[{"action": "look", "observation": "x", "time": 3.0}]),
+            "not what dyna-trajectory/0 looks like (ValueError: unknown key 'time'; there are action,",
+        ),
+        (old(task=3), "it does not make a dyna-trajectory/1: task: Input should be a valid string"),
     ],
 )
 def test_a_line_that_cannot_be_brought_up_is_named_and_nothing_changes(

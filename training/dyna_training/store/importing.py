@@ -17,6 +17,7 @@ from dyna_training.store.problems import StoreError
 from dyna_training.traces.records import read_records
 
 SUFFIXES: Final = (".json", ".jsonl")
+_ABOUT: Final = ("manifest.json", "dataset_info.json")
 
 
 class Conversation(NamedTuple):
@@ -90,15 +91,18 @@ def import_chats(
 def _files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
-        files += [
-            p for p in inside if not path.is_dir() or p.name not in ("manifest.json", "dataset_info.json")
-        ]
+        files += _in_folder(path) if path.is_dir() else [path]
     missing = next((path for path in paths if not path.exists()), None)
     if missing is not None or not files:
         where = missing or ", ".join(map(str, paths))
         raise StoreError(f"{where}: there is no file of chat messages (*.json, *.jsonl)")
     return files
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the files of a folder but those that say how to read others, and hidden ones: they are being written."""
+    inside = (p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name not in _ABOUT)
+    return sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def _conversations(file: Path, format: ChatFormat, problems: list[str]) -> Iterator[Conversation]:
@@ -138,7 +142,7 @@ def _joined(rows: Iterable[Conversation]) -> Iterator[Conversation]:
     """Join rows that each go on where the one before ends: the steps of one episode."""
     current: Conversation | None = None
     for row in rows:
-        if current is not None and row.messages[: len(current.messages)] == current.messages:
+        if current is not None and _goes_on(row, current):
             current = current._replace(messages=row.messages)
             continue
         if current is not None:
@@ -146,6 +150,12 @@ def _joined(rows: Iterable[Conversation]) -> Iterator[Conversation]:
         current = row
     if current is not None:
         yield current
+
+
+def _goes_on(row: Conversation, before: Conversation) -> bool:
+    """Whether a row goes on where another ends; of two episodes with ids, one may begin as all of the other."""
+    same = row.row.get("id") == before.row.get("id")
+    return same and row.messages[: len(before.messages)] == before.messages
 
 
 def episode_of(conversation: Conversation, learner: Learner, id: str, origin: str = "") -> Trajectory:

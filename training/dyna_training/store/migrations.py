@@ -33,10 +33,15 @@ from dyna_training.store.versions import CURRENT, Version
 
 Values = dict[str, Any]
 _ORIGIN: Final = ("environment", "policy", "split", "seed")
+_EPISODE: Final = ("task", "steps", "id", "success", *_ORIGIN)
+_STEP: Final = ("action", "observation", "thought", "reward", "done")
 
 
 def _from_plain(values: Values) -> Values:
     """Bring the plain shape to ``dyna-trajectory/1``."""
+    _refuse_unknown(values, _EPISODE)
+    for step in values["steps"]:
+        _refuse_unknown(step, _STEP)
     id = str(
         values.pop("id", "") or hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
     )
@@ -58,6 +63,13 @@ def _from_plain(values: Values) -> Values:
     outcome = "unknown" if success is None else "success" if success else "failure"
     origin["source"] = "collect"
     return {**values, "id": id, "transitions": steps, "outcome": outcome, "provenance": origin}
+
+
+def _refuse_unknown(values: Values, known: tuple[str, ...]) -> None:
+    """Refuse what would be lost: a key that is taken for nothing, or that is ours to make."""
+    unknown = next((name for name in values if name not in known), None)
+    if unknown is not None:
+        raise ValueError(f"unknown key {unknown!r}; there are {', '.join(known)}")
 
 
 def _action(found: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from dyna_nodes.codec.thinking import InnerSimulation, certain_holds, holds, sentences, simulations
 from dyna_nodes.experience import Problem
 from dyna_nodes.nouns import Trajectory
-from dyna_training.data import as_trajectories, read_records, trajectory_files
+from dyna_training.data import read_trajectories, trajectory_files
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.task import split_command
 from dyna_training.environments.alfworld.tracking import success_text
@@ -102,7 +102,7 @@ def facts_of(path: Path) -> tuple[list[TurnFacts], list[str]]:
     turns: list[TurnFacts] = []
     strange: list[str] = []
     for file in trajectory_files([path]):
-        for trajectory in as_trajectories(read_records(file, problems)):
+        for trajectory in read_trajectories([file], problems, imagined=True):
             try:
                 turns += turn_facts(trajectory)
             except ValueError as error:
