@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from dyna_graph.errors import DynaError
 from dyna_graph.plugins import how_to_install
+from dyna_nodes.journal.servers import parameters
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -128,9 +129,14 @@ def postgres_checkpointer(url: str) -> PostgresSaver:
         """`PostgresSaver` for sync and async code."""
 
     kwargs = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+    pool: Any = None
+    try:
+        parameters(url)
+    except ValueError as error:
+        raise DynaError(f"cannot keep checkpoints in Postgres: {error}") from error
     try:
         psycopg.connect(url, connect_timeout=10).close()  # a pool would try for half a minute to say the same
-        pool: Any = ConnectionPool(
+        pool = ConnectionPool(
             url,
             min_size=1,
             max_size=8,
@@ -142,6 +148,8 @@ def postgres_checkpointer(url: str) -> PostgresSaver:
         saver = ThreadedPostgresSaver(pool)
         saver.setup()
     except (psycopg.Error, PoolTimeout) as error:
+        if pool is not None:
+            pool.close()
         raise DynaError(f"cannot keep checkpoints in Postgres: {error}") from error
     return saver
 

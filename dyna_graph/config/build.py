@@ -32,7 +32,7 @@ from dyna_graph.models import (
     resolve_model,
 )
 from dyna_graph.plugins import WORLD_MODELS, load_plugin
-from dyna_nodes.journal.servers import POSTGRES
+from dyna_nodes.journal.servers import POSTGRES, is_postgres
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -319,7 +319,7 @@ def build_record(config: DynaConfig) -> ExperienceLog | None:
 
 def _journal_of(config: DynaConfig) -> Path | str | Literal[False] | None:
     """Return where the journal is to lie; files are relative to the configuration's folder."""
-    if not config.journal or config.journal.startswith(POSTGRES):
+    if not config.journal or "://" in config.journal or is_postgres(config.journal):
         return config.journal
     return config.folder / config.journal
 

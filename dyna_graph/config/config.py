@@ -92,7 +92,7 @@ class DynaConfig(Settings):
             raise PydanticCustomError(
                 "checkpointer",
                 "unknown checkpointer {found}; write memory, sqlite:FILE, or postgresql://…",
-                {"found": repr(checkpointer)},
+                {"found": repr(re.sub("(://).*", r"\1…", checkpointer))},  # which may hold a password
             )
         return checkpointer
 

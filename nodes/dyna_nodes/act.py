@@ -26,6 +26,7 @@ from dyna_nodes.state import Judged, Outcome, StateError, readable
 from dyna_nodes.tool_node import CallNode, is_invalid_resume
 
 Result = ToolMessage | Command[Any]
+_ELSEWHERE = "another run of this conversation is executing it at this moment"
 
 
 class ActNode(DynaNode):
@@ -231,8 +232,10 @@ class Execution(NamedTuple):
     def _once(self, effect: Effect, attempt: int) -> Plan[Result]:
         journal = self.journal
         intent = self._intent(attempt)
-        if journal is not None:
+        if journal is not None and not (
             yield blocking(lambda: journal.start(intent, power=self.settings.irreversible))
+        ):
+            return unknown(self.call, _ELSEWHERE, attempt)
         try:
             result: Result = yield within(effect, self.settings.timeout)
         except DeadlineExceeded as error:
@@ -279,7 +282,9 @@ def _known_before(journal: IntentJournal, past: list[Intent], call: ToolCall, at
     """Return what follows from what the journal knows; None when the call may run."""
     mine = [i for i in past if i.call_id == call["id"]]
     others = [i for i in past if i.call_id != call["id"]]
-    lost = [i for i in mine if i.status in ("started", "unknown") and not journal.is_live(i)] + others
+    lost = [i for i in mine if i.status in ("started", "unknown")] + others
+    if any(journal.is_live(i) for i in mine):
+        return unknown(call, _ELSEWHERE, mine[-1].attempt)
     if any(i.call_id == call["id"] for i in lost):
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(mine[-1].started))
         why = (

@@ -145,7 +145,7 @@ def well_formed(message: AIMessage, taken: set[str]) -> Candidate:
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     for index, call in enumerate(calls):
         given = call.get("id")
-        if not given or given in taken or unwritable(given):
+        if not given or given in taken or "\0" in given or unwritable(given):  # Postgres holds no NUL
             renamed[index] = f"call_{new_id()}"
         taken.add(renamed.get(index) or str(given))
     updates: dict[str, Any] = {}

@@ -105,6 +105,11 @@ CASES = {
         OK + "tools:\n  - a\n",
         "dyna.yaml:2: 'tools' must be 'key: value' settings, got a list of 1",
     ),
+    "a checkpointer at an address that is not Postgres's": (
+        OK + "checkpointer: postgresql+psycopg://me:secret@db/x\n",
+        "dyna.yaml:2: 'checkpointer': unknown checkpointer 'postgresql+psycopg://…'; write memory, sqlite:FILE, or "
+        "postgresql://…",
+    ),
     "unknown checkpointer": (
         OK + "checkpointer: postgres\n",
         "dyna.yaml:2: 'checkpointer': unknown checkpointer 'postgres'; write memory, sqlite:FILE, or postgresql://…",

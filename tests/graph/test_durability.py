@@ -156,6 +156,34 @@ def test_time_travel_past_a_done_call_asks(drive: Any, thread: Any, steps: int, 
         assert "0" not in DONE[steps:]
 
 
+def test_a_conversation_that_is_resumed_twice_at_once_acts_once(thread: Any) -> None:
+    """As when somebody clicks twice."""
+    inside, leave = threading.Event(), threading.Event()
+
+    @tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        DONE.append(str(amount))
+        inside.set()
+        leave.wait(20)
+        return "paid"
+
+    model = ScriptedChatModel(script=[call("pay", amount=1), "Done."])
+    agent = create_dyna_agent(model, [pay], checkpointer=InMemorySaver(), interrupt_before=["act"])
+    agent.invoke({"messages": [("user", "go")]}, thread)
+    first = threading.Thread(target=agent.invoke, args=(None, thread))
+    first.start()
+    assert inside.wait(20)
+    second = agent.invoke(None, thread)
+    leave.set()
+    first.join()
+    assert DONE == ["1"]
+    (pause,) = second["__interrupt__"]
+    assert (
+        "another run of this conversation is executing it" in pause.value["action_requests"][0]["description"]
+    )
+
+
 def lost(journal: IntentJournal, thread: str = "t") -> None:
     """Leave an intent behind as a killed process would, under an id that no message knows."""
     intent = Intent(thread, "", "lost", 1, "look", '{"where": "vault"}', "")

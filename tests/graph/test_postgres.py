@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
+import traceback
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,14 @@ from dyna_graph.checkpoints import postgres_checkpointer
 from dyna_graph.config import ConfigError
 from dyna_graph.errors import DynaError
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.journal import Intent, IntentJournal, JournalError, ajournal_beside, journal_beside
+from dyna_nodes.journal import (
+    Intent,
+    IntentJournal,
+    JournalError,
+    ajournal_beside,
+    has_place_beside,
+    journal_beside,
+)
 from dyna_nodes.testing import ScriptedChatModel, call, calls
 from tests.graph.crashing import lines
 from tests.graph.judged import DONE, look
@@ -108,6 +118,77 @@ def test_a_journal_that_cannot_be_reached_says_so_without_its_password(postgres_
     journal.close()
     with pytest.raises(JournalError, match="nothing acts without it"):
         journal.start(intent())
+
+
+@pytest.mark.parametrize("password", ["sec%ret", "sec@ret"])
+def test_an_address_that_cannot_be_read_is_not_quoted(password: str) -> None:
+    url = f"postgresql://me:{password}@127.0.0.1:1/x"
+    with pytest.raises(JournalError, match="its address cannot be read; write") as caught:
+        IntentJournal(url)
+    with pytest.raises(DynaError, match="its address cannot be read; write") as refused:
+        postgres_checkpointer(url)
+    for error in (caught.value, refused.value):
+        said = "".join(traceback.format_exception(error))
+        assert "ret@" not in said
+        assert "sec%" not in said
+
+
+def test_a_write_that_had_arrived_before_the_connection_broke(postgres_url: str) -> None:
+    journal = IntentJournal(postgres_url)
+    storage: Any = journal.storage
+    done, asked = storage._done, []
+
+    def twice(what: str, sql: str, values: Any) -> Any:
+        asked.append(what)
+        done(what, sql, values)
+        return done(what, sql, values)
+
+    storage._done = twice
+    assert journal.start(intent()), "its own row is nobody else's"
+    journal.finish(intent(), "done", result="{}")
+    journal.observe("t", "", ["1"])
+    assert [(i.status, i.observed) for i in journal.relevant("t", "", "1")] == [("done", 1)]
+    assert asked.count("write") == 3
+
+
+def test_who_may_not_make_tables_uses_those_that_are_there(postgres_url: str) -> None:
+    IntentJournal(postgres_url)
+    role = f"role_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f"GRANT SELECT, INSERT, UPDATE ON dyna_intents TO {role}")
+        connection.execute(f"GRANT USAGE ON dyna_intents_seq_seq TO {role}")
+    url = postgres_url.replace("postgres@", f"{role}@")
+    assert IntentJournal(url).start(intent())
+    threads = threading.active_count()
+    with pytest.raises(DynaError, match="permission denied"):
+        postgres_checkpointer(url)
+    assert threading.active_count() == threads, "no pool is left behind"
+
+
+def test_a_journal_in_a_schema_of_its_own(postgres_url: str) -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+    from psycopg_pool import ConnectionPool
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA tenant")
+    options = {"options": "-c search_path=tenant"}
+    with ConnectionPool(postgres_url, kwargs=options, min_size=1, open=True) as pool:
+        journal = journal_beside(PostgresSaver(pool))
+    journal.start(intent())
+    other = IntentJournal(postgres_url)
+    assert other.relevant("t", "", "1") == []
+    assert not other.is_live(intent()), "another table's calls are others"
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT call_id FROM tenant.dyna_intents").fetchall() == [("1",)]
+
+
+def test_a_pool_that_makes_its_addresses_itself_needs_a_journal() -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+    from psycopg_pool import ConnectionPool
+
+    pool = ConnectionPool(lambda: "postgresql://127.0.0.1:1/x", open=False)
+    assert not has_place_beside(PostgresSaver(pool))
 
 
 def test_many_make_the_table_at_the_same_moment(postgres_url: str, server: Any) -> None:

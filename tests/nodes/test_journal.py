@@ -56,6 +56,33 @@ def test_only_started_and_unknown_intents_are_open(status: Any) -> None:
     assert journal.open("t", "") == []
 
 
+def test_of_two_runs_that_start_the_same_attempt_one_executes_it(tmp_path: Path) -> None:
+    journal, elsewhere = IntentJournal(tmp_path / "j"), IntentJournal(tmp_path / "j")
+    elsewhere._live = set()  # as in another process
+    assert journal.start(intent())
+    assert not journal.start(intent()), "in this process"
+    assert not elsewhere.start(intent()), "in another"
+    assert journal.is_live(intent())
+    assert not elsewhere.is_live(intent())
+    journal.finish(intent(), "suspended")
+    assert elsewhere.start(intent()), "what was suspended goes on, anywhere"
+
+
+def test_what_is_noted_may_be_no_text() -> None:
+    journal = IntentJournal()
+    journal.start(intent())
+    journal.finish(intent(), "failed", detail="half \ud800, NUL \0")
+    assert journal.relevant("t", "", "1")[0].detail == "half \\ud800, NUL \\x00"
+
+
+def test_an_address_that_leads_nowhere_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JournalError, match=r"postgresql\+psycopg:// leads to neither") as caught:
+        IntentJournal("postgresql+psycopg://me:secret@127.0.0.1/x")
+    assert "secret" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_process_sees_what_was_started(tmp_path: Path) -> None:
     """Two connections without shared memory of what is live stand for two processes."""
     first, second = IntentJournal(tmp_path / "j"), IntentJournal(tmp_path / "j")

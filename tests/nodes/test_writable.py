@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 
+from dyna_nodes.conversation import well_formed
 from dyna_nodes.testing import calls
 from dyna_nodes.writable import DEEPEST, unwritable, without_unwritable
 
@@ -50,6 +51,12 @@ def test_only_the_unwritable_calls_of_a_message_become_unreadable() -> None:
     assert (unread["id"], unread["args"]) == ("1", "an object with 'x', 'y'")
     assert [b.get("input") for b in found.content if isinstance(b, dict)] == [None, {}, {"x": 1}]
     assert message.tool_calls[0]["args"] == {"x": 2**70, "y": 1}, "the message of the model stays as it is"
+
+
+@pytest.mark.parametrize("given", ["x\0", "x\udc00"])
+def test_ids_that_cannot_be_written_are_others(given: str) -> None:
+    (made,) = well_formed(calls(("a", {}, given)), set()).message.tool_calls
+    assert str(made["id"]).startswith("call_")
 
 
 def test_a_message_that_can_be_written_is_the_same_message() -> None:

@@ -31,11 +31,15 @@ _BESIDE_LOCK = threading.Lock()
 
 def has_place_beside(checkpointer: Any) -> bool:
     """Tell whether `journal_beside` knows where the journal of a checkpointer belongs."""
-    connection = getattr(checkpointer, "conn", None)
+    connection: Any = getattr(checkpointer, "conn", None)
+    if (
+        _package(connection) == "psycopg_pool"
+    ):  # addresses that are made anew for each connection are its own affair
+        return not callable(connection.conninfo) and not callable(connection.kwargs)
     return (
         isinstance(checkpointer, InMemorySaver)
         or isinstance(connection, sqlite3.Connection)
-        or _package(connection) in ("aiosqlite", "psycopg", "psycopg_pool")
+        or _package(connection) in ("aiosqlite", "psycopg")
     )
 
 
@@ -82,13 +86,11 @@ def _url_of(connection: Any) -> str | None:
     package = _package(connection)
     if package not in ("psycopg", "psycopg_pool"):
         return None
+    from psycopg import pq
     from psycopg.conninfo import make_conninfo
 
     if package == "psycopg":
         return make_conninfo(connection.info.dsn, password=connection.info.password or None)
-    own = {k: v for k, v in (connection.kwargs or {}).items() if k in _OF_LIBPQ}
+    of_libpq = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    own = {k: v for k, v in (connection.kwargs or {}).items() if k in of_libpq}
     return make_conninfo(connection.conninfo, **own)
-
-
-_OF_LIBPQ = frozenset(("host", "port", "dbname", "user", "password", "sslmode", "service"))
-"""What a pool may be told of the place beside its connection string."""

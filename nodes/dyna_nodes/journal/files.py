@@ -59,15 +59,15 @@ class SqliteFile:
             except sqlite3.Error as error:
                 raise self._broken("read", error) from error
 
-    def write(self, sql: str, values: Sequence[Any], *, power: bool = False) -> None:
-        """Change rows; when this returns the change survives the process, with ``power`` a power cut too."""
+    def write(self, sql: str, values: Sequence[Any], *, power: bool = False) -> int:
+        """Change rows, and return how many; the change then survives the process, with ``power`` a power cut too."""
         with self._lock:
             try:
                 if power != self._full:
                     # In WAL mode FULL forces every commit to the disk; NORMAL leaves that to the kernel.
                     self._connection.execute(f"PRAGMA synchronous={'FULL' if power else 'NORMAL'}")
                     self._full = power
-                self._connection.execute(sql, values)
+                return self._connection.execute(sql, values).rowcount
             except sqlite3.Error as error:
                 raise self._broken("write", error) from error
 

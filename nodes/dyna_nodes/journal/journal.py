@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from dyna_nodes.journal.files import MEMORY, SqliteFile
-from dyna_nodes.journal.intents import Intent, IntentStatus
+from dyna_nodes.journal.intents import Intent, IntentStatus, JournalError
 from dyna_nodes.journal.schema import COLUMNS, TABLE
-from dyna_nodes.journal.servers import POSTGRES, PostgresTable
+from dyna_nodes.journal.servers import PostgresTable, is_postgres
 
 
 class Storage(Protocol):
@@ -31,8 +32,8 @@ class Storage(Protocol):
         """Return the rows that answer a question; ``?`` stands for a value."""
         ...
 
-    def write(self, sql: str, values: Sequence[Any], *, power: bool = False) -> None:
-        """Change rows; when this returns the change survives the process, with ``power`` a power cut too."""
+    def write(self, sql: str, values: Sequence[Any], *, power: bool = False) -> int:
+        """Change rows, and return how many; the change then survives the process, with ``power`` a power cut too."""
         ...
 
     def close(self) -> None:
@@ -52,7 +53,12 @@ class IntentJournal:
 
     def __init__(self, place: str | os.PathLike[str] = MEMORY) -> None:
         text = os.fspath(place)
-        self.storage: Storage = PostgresTable(text) if _is_postgres(text) else SqliteFile(text)
+        scheme, url, _ = text.partition("://")
+        if url and not is_postgres(text):
+            raise JournalError(
+                f"an intent journal is a file or lies at postgresql://…; {scheme}:// leads to neither"
+            )
+        self.storage: Storage = PostgresTable(text) if is_postgres(text) else SqliteFile(text)
         self._live = _live_in(self.storage.identity)
 
     @property
@@ -121,20 +127,32 @@ class IntentJournal:
         """Tell whether this process is executing the intent right now."""
         return intent.key in self._live
 
-    def start(self, intent: Intent, *, power: bool = False) -> None:
-        """Write an intent; when this returns it survives the process, with ``power`` a power cut too."""
-        self._live.add(intent.key)
+    def start(self, intent: Intent, *, power: bool = False) -> bool:
+        """Write an intent; when this returns it survives the process, with ``power`` a power cut too.
+
+        Returns:
+            False, and nothing is written, where another run has started the same attempt and has not ended it: one
+            of all that ask at once may execute it.
+        """
+        with _LIVE_LOCK:
+            if intent.key in self._live:
+                return False
+            self._live.add(intent.key)
+        written = 0
         try:
-            self.storage.write(
+            written = self.storage.write(
                 f"INSERT INTO {TABLE} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) "
                 "ON CONFLICT (thread, ns, call_id, attempt) "
-                "DO UPDATE SET status='started', started=excluded.started",
+                "DO UPDATE SET status='started', started=excluded.started "
+                # The same moment: it is this very statement, repeated over a new connection.
+                f"WHERE {TABLE}.status <> 'started' OR {TABLE}.started = excluded.started",
                 (*intent._replace(started=time.time()),),
                 power=power,
             )
-        except BaseException:
-            self._live.discard(intent.key)
-            raise
+        finally:
+            if not written:
+                self._live.discard(intent.key)
+        return bool(written)
 
     def finish(
         self, intent: Intent, status: IntentStatus, *, detail: str = "", result: str | None = None
@@ -144,7 +162,7 @@ class IntentJournal:
             self.storage.write(
                 f"UPDATE {TABLE} SET status=?, detail=?, result=?, ended=? "
                 "WHERE thread=? AND ns=? AND call_id=? AND attempt=?",
-                (status, detail, result, time.time(), *intent.key),
+                (status, _plain(detail), result, time.time(), *intent.key),
             )
         finally:
             self._live.discard(intent.key)
@@ -159,7 +177,7 @@ class IntentJournal:
             f"UPDATE {TABLE} SET status='settled', detail=?, ended=? "
             "WHERE thread=? AND ns=? AND call_id=? "
             "AND (status IN ('started', 'unknown') OR status='done' AND observed=0)",
-            (detail, time.time(), thread, ns, call_id),
+            (_plain(detail), time.time(), thread, ns, call_id),
         )
 
     def close(self) -> None:
@@ -168,6 +186,7 @@ class IntentJournal:
 
 
 _LIVE: dict[str, set[tuple[str, str, str, int]]] = {}
+_LIVE_LOCK = threading.Lock()
 
 
 def _live_in(identity: str | None) -> set[tuple[str, str, str, int]]:
@@ -175,6 +194,6 @@ def _live_in(identity: str | None) -> set[tuple[str, str, str, int]]:
     return set() if identity is None else _LIVE.setdefault(identity, set())
 
 
-def _is_postgres(place: str) -> bool:
-    """Tell URLs and connection strings of libpq from files."""
-    return place.startswith(POSTGRES) or ("host=" in place and "dbname=" in place)
+def _plain(text: str) -> str:
+    """Return text that every storage can hold: no half of a surrogate pair, and no NUL, which Postgres refuses."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
