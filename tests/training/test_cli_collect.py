@@ -140,3 +140,12 @@ def test_wrong_words_are_answered_with_the_nearest(tmp_path: Path, monkeypatch: 
     assert "alfworld-download" in stderr
     assert "--split generated" in stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_an_environment_without_a_list_of_games_is_not_called_unknown(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        cli.app, ["collect", "--environment", "dyna/OSWorld-v0", "--out", str(tmp_path / "data")]
+    )
+    assert result.exit_code == 2
+    assert "no list of games" in result.stderr
+    assert "did you mean" not in result.stderr

@@ -12,6 +12,7 @@ from dyna_graph import cli
 from dyna_training.environments.alfworld import AlfworldEnv, load_game
 from dyna_training.environments.alfworld.generator import generate, write
 from dyna_training.environments.bfcl import BfclMissing
+from dyna_training.environments.sokoban import SokobanEnv
 from tests.training.environments.stand_ins import install_osworld, osworld_task
 
 SEED = 12
@@ -56,6 +57,21 @@ def test_a_picture_is_drawn_with_every_step_where_there_is_one() -> None:
     env.reset()
     _, stdout, _ = dyna("env", "play", "--seed", str(SEED), typed=":quit\n")
     assert env.hidden_state() not in stdout
+
+
+def test_a_game_is_played_by_the_name_that_collections_have() -> None:
+    first = AlfworldEnv(games=[generate(SEED)]).reset()[0]
+    assert first in dyna("env", "play", "--game", f"generated:{SEED}", typed=":quit\n")[1]
+
+
+def test_whatever_was_played_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine may run for each state that can be gone back to."""
+    closed: list[SokobanEnv] = []
+    monkeypatch.setattr(SokobanEnv, "close", lambda env: closed.append(env))
+    for typed in ("up\ndown\n:undo\n:undo\n:undo\nup\n:quit\n", "up\nup\nup\n"):
+        dyna("env", "play", "dyna/Sokoban-v0", "--game", "7x7-2/5", typed=typed)
+        assert len(closed) == len({id(env) for env in closed}) == 4
+        closed.clear()
 
 
 def test_the_keys_help(tmp_path: Path) -> None:

@@ -129,12 +129,18 @@ def collect(
       dyna collect --split train --out data/train --workers 64 --cluster 10.0.0.1:6379
     """
     from dyna_graph.errors import DynaError
+    from dyna_graph.plugins import ENVIRONMENTS, plugin_names
     from dyna_training.collect import CollectSettings
     from dyna_training.collect import collect as run
     from dyna_training.collection import CollectError, Collection
     from dyna_training.environments.base import GameFileError, PackageMissing
     from dyna_training.environments.catalogue import CATALOGUES, catalogue
 
+    if environment not in CATALOGUES and environment in plugin_names(ENVIRONMENTS):
+        raise _usage(
+            f"--environment: {environment} has no list of games to collect from; agents play it through "
+            "environment_tools"
+        )
     there = catalogue(_known(environment, list(CATALOGUES), "environment", "--environment"))
     players = _behaviours(behaviours, mixture, policy, list(there.behaviours))
     if counterfactuals and not players:

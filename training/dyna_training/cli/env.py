@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dyna_training.environments.base import ForkableEnv
+    from dyna_training.sessions import Session
 
 app = typer.Typer(
     no_args_is_help=True, help="List environments, play one yourself, check it, make new games."
@@ -161,11 +162,11 @@ def _described(name: str) -> dict[str, Any]:
     kind = load_plugin(ENVIRONMENTS, name)
     about = (kind.__doc__ or "").strip().partition("\n")[0]
     row: dict[str, Any] = {"name": name, "about": about, "splits": {}, "missing": ""}
-    for split in reversed(catalogue(name).splits) if name in CATALOGUES else ():
+    for split in catalogue(name).splits if name in CATALOGUES else ():
         try:
             row["splits"][split] = catalogue(name).size(split)
         except (GameFileError, PackageMissing) as error:
-            row["splits"][split], row["missing"] = None, str(error)
+            row["splits"][split], row["missing"] = None, row["missing"] or str(error)
     return row
 
 
@@ -188,6 +189,8 @@ def _env_for(
     if there is None and game is None:
         raise DynaError(f"{environment} has no list of games; name one with --game")
     try:
+        if game is not None and there is not None:
+            return there.open(game, max_steps=1000), {}
         if game is not None:
             return make_environment(environment, games=[game], max_steps=1000), {}
         if split == "generated":
@@ -205,12 +208,22 @@ def _play(env: ForkableEnv, episode: Any, console: Console) -> bool:
     from dyna_training.environments.base import GameFileError, PackageMissing
     from dyna_training.sessions import Session
 
+    states: list[Session] = []
     try:
-        states = [Session(env, episode)]
+        states.append(Session(env, episode))
+        return _played(states, console)
     except (GameFileError, PackageMissing) as error:
         raise DynaError(str(error)) from error
+    finally:  # they may hold a machine each
+        env.close()
+        for state in states[1:]:
+            state.close()
+
+
+def _played(states: list[Session], console: Console) -> bool:
+    """Let a person play on from the last of some states, to which others are added."""
     console.print(states[0].task, markup=False)
-    _draw(env, console)
+    _draw(states[0].env, console)
     keys = "\n".join(f"{key:6} {what}" for key, what in KEYS.items())
     console.print(f"\n{keys}", style="dim", markup=False)
     while True:
@@ -231,7 +244,8 @@ def _play(env: ForkableEnv, episode: Any, console: Console) -> bool:
         elif command == ":state":
             console.print(now.env.hidden_state(), markup=False)
         elif command == ":undo":
-            states = states[:-1] or states[:1]
+            if len(states) > 1:
+                states.pop().close()
             console.print(f"{len(states) - 1} commands so far", markup=False)
             _draw(states[-1].env, console)
         elif command.startswith(":"):
