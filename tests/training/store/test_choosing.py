@@ -181,6 +181,22 @@ def test_steps_in_the_same_context_are_labelled_and_episodes_of_nothing_else_go(
     assert found == {"one": [None, None], "branch": [1.0, None], "elsewhere": [None]}
 
 
+def test_a_label_of_an_earlier_time_goes(tmp_path: Path) -> None:
+    """What a step repeated may have been filtered out since."""
+    first, branch = (
+        episode("one", "look", "open door"),
+        episode("branch", "look", "take mug 1", policy="noisy"),
+    )
+    data = written(tmp_path / "in.jsonl", first, branch)
+    assert dyna("data", "dedupe", data, "--transitions", "--out", tmp_path / "1")[0] == 0
+    labelled = {t.id: t for t in read_trajectories([tmp_path / "1"])}["branch"]
+    assert labelled.transitions[0].labels == {REPEATED: 1.0}
+    assert content_digest(labelled) == content_digest(branch)
+    assert dyna("data", "filter", tmp_path / "1", "--behaviour", "noisy", "--out", tmp_path / "2")[0] == 0
+    assert dyna("data", "dedupe", tmp_path / "2", "--transitions", "--out", tmp_path / "3")[0] == 0
+    assert list(read_trajectories([tmp_path / "3"])) == [branch]
+
+
 def test_digests_see_every_difference_that_counts() -> None:
     one = episode("one", "look", "open door")
     first, last = one.transitions

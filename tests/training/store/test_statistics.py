@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dyna_nodes.nouns import Counterfactual, Prediction, Verdict
+from dyna_training.store.names import printable
 from dyna_training.store.plots import draw
 from dyna_training.store.source import Source
 from dyna_training.store.statistics import statistics, success_rate, summary
@@ -120,6 +121,22 @@ def test_pictures_are_drawn(data: Path, tmp_path: Path) -> None:
     assert [p.stem for p in drawn] == names
     assert all(str(p) in said for p in drawn)
     assert all(p.read_bytes().startswith(b"\x89PNG") and p.stat().st_size > 5000 for p in drawn)
+
+
+@pytest.mark.parametrize("strange", ["[/x]", "a[red]b", "$\\foo$", "half\ud800", "\x1b[31m", "x" * 100_000])
+def test_names_may_hold_anything(tmp_path: Path, strange: str) -> None:
+    pytest.importorskip("matplotlib")
+    found = episode("x", strange, game=strange, policy=strange, split=strange)
+    data = written(tmp_path / "in.jsonl", found)
+    code, said = dyna("data", "stats", data, "--plots", tmp_path / "plots")
+    assert code == 0
+    name = printable(strange)
+    assert len(name) <= 60
+    assert name.isprintable()
+    assert said.replace("\n", "").count(name[:20]) >= 2
+    code, said = dyna("data", "stats", data, "--json")
+    assert strange in json.loads(said)["by_behaviour"]
+    assert dyna("data", "check", data, tmp_path)[0] == 1
 
 
 def test_a_set_whose_outcomes_nobody_knows_has_pictures_too(tmp_path: Path) -> None:

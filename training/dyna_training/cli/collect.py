@@ -317,14 +317,14 @@ def _summary(manifest: dict[str, Any], out: Path) -> None:
         solved = f"{row.get('success', 0) / row['episodes']:.0%}"
         mean = f"{row['transitions'] / row['episodes']:.1f}"
         table.add_row(name, str(row["episodes"]), solved, str(row["transitions"]), mean)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # a folder's name may hold brackets
     console.print(table)
     if manifest["mixture"]:
         console.print(f"frozen mixture {manifest['mixture']['digest']}")
     if manifest["teacher"]:
         console.print(f"teacher's distribution {manifest['teacher']['digest']}")
     for failure in manifest["failed"]:
-        console.print(f"skipped: {failure['player']} on {failure['game']}: {failure['reason']}", markup=False)
+        console.print(f"skipped: {failure['player']} on {failure['game']}: {failure['reason']}")
 
 
 if __name__ == "__main__":

@@ -64,9 +64,7 @@ def stats(
 
         drawn = draw(figures, plots)
     if json_:
-        typer.echo(
-            json.dumps({**figures, "plots": [str(file) for file in drawn]}, indent=1, ensure_ascii=False)
-        )
+        typer.echo(json.dumps({**figures, "plots": [str(file) for file in drawn]}, indent=1))
         return
     say_statistics(figures)
     for file in drawn:
@@ -244,7 +242,7 @@ def check(
     for source in sources.values():
         say_problems(source.problems)
     if json_:
-        typer.echo(json.dumps([pair.to_json() for pair in found], indent=1, ensure_ascii=False))
+        typer.echo(json.dumps([pair.to_json() for pair in found], indent=1))
     else:
         say_shared(found)
     if any(pair.leaks for pair in found):
@@ -265,7 +263,7 @@ def migrate(
     found = run(data)
     if json_:
         rows = [{"file": str(f.file), "lines": f.lines, "backup": f.backup and str(f.backup)} for f in found]
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(rows, indent=1))
         return
     for file in found:
         what = f"{file.lines} lines brought up; before: {file.backup}" if file.backup else "nothing to do"
@@ -290,7 +288,7 @@ def _rewrite(
 
 def _say(manifest: dict[str, Any], out: Path, json_: bool) -> None:
     if json_:
-        typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(manifest, indent=1))
     else:
         say_made(manifest, out)
 

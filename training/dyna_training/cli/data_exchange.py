@@ -67,7 +67,7 @@ def export(
     )
     manifest = run(Source(data), out, settings, command())
     if json_:
-        typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(manifest, indent=1))
     else:
         say_made(manifest, out)
 
@@ -95,6 +95,6 @@ def import_(
 
     manifest = import_chats(files, out, format, learner, to, command())
     if json_:
-        typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(manifest, indent=1))
     else:
         say_made(manifest, out)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from dyna_training.store.names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,10 +20,15 @@ MOST_PROBLEMS: Final = 5
 MOST_ROWS: Final = 12
 
 
+def _text(words: object) -> str:
+    """Return words with escapes for what is no text, such as a file's name that is not UTF-8."""
+    return str(words).encode(errors="backslashreplace").decode()
+
+
 def say_problems(problems: Sequence[object]) -> None:
     """Print what could not be read."""
     for problem in problems[:MOST_PROBLEMS]:
-        typer.echo(f"not read: {problem}", err=True)
+        typer.echo(f"not read: {_text(problem)}", err=True)
     if len(problems) > MOST_PROBLEMS:
         typer.echo(f"and {len(problems) - MOST_PROBLEMS} more", err=True)
 
@@ -36,7 +43,7 @@ def say_made(manifest: dict[str, Any], out: Path) -> None:
             games = len(manifest.get("games", {}).get(part, ()))
             typer.echo(f"  {part}: {found['episodes']:,} episodes, {found['steps']:,} steps, {games:,} games")
     for reason, count in manifest.get("left_out", {}).items():
-        typer.echo(f"left out: {count:,} episodes: {reason}")
+        typer.echo(f"left out: {count:,} episodes: {_text(reason)}")
     for reason, count in manifest.get("steps_not_to_be_learned", {}).items():
         typer.echo(f"{count:,} steps are not to be learned from: {reason}; {_fate(manifest)}")
     if manifest.get("repeated"):
@@ -56,11 +63,11 @@ def say_shared(pairs: Sequence[Shared]) -> None:
         else:
             typer.echo(f"{pair.one} and {pair.other} share {len(pair.games)} games:")
         for game in pair.games:
-            typer.echo(f"  {game}")
+            typer.echo(f"  {_text(game)}")
         for group in pair.groups if pair.groups != pair.games else ():
             typer.echo(f"  shared by what they are divided by: {group!r}")
         if pair.episodes:
-            typer.echo(f"  {len(pair.episodes)} episodes stand in both, the first {pair.episodes[0]}")
+            typer.echo(f"  {len(pair.episodes)} episodes stand in both, the first {_text(pair.episodes[0])}")
         if pair.levels and not pair.games:
             typer.echo(f"  {pair.levels} first observations are in both; --by level looks at them")
 
@@ -70,7 +77,7 @@ def say_statistics(figures: dict[str, Any]) -> None:
     from rich.console import Console
 
     say_problems(figures["problems"])
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # names may hold brackets
     length, words = figures["length"], figures["words"]
     console.print(
         f"{figures['episodes']:,} episodes of {figures['games']:,} games, {figures['steps']:,} steps; "
@@ -101,7 +108,7 @@ def say_statistics(figures: dict[str, Any]) -> None:
     several = figures["games_in_several_splits"]
     if several:
         console.print(
-            f"{len(several):,} games are recorded under several splits, the first {several[0]}", markup=False
+            f"{len(several):,} games are recorded under several splits, the first {printable(several[0])}"
         )
 
 
@@ -117,7 +124,7 @@ def _groups(console: Console, name: str, groups: dict[str, dict[str, Any]]) -> N
     for value, found in list(groups.items())[:MOST_ROWS]:
         mean = f"{found['steps'] / found['episodes']:.1f}"
         row = (f"{found['episodes']:,}", f"{found['steps']:,}", mean, _success(found["success"]))
-        table.add_row(value, *row)
+        table.add_row(printable(value), *row)
     if len(groups) > MOST_ROWS:
         table.add_row(f"and {len(groups) - MOST_ROWS} more", "", "", "", "")
     console.print(table)
@@ -126,9 +133,11 @@ def _groups(console: Console, name: str, groups: dict[str, dict[str, Any]]) -> N
 def _counted(console: Console, name: str, counts: dict[str, int], steps: int) -> None:
     if not counts:
         return
-    shown = [f"{value or '(empty)'} {count:,} ({count / steps:.0%})" for value, count in counts.items()]
+    shown = [
+        f"{printable(value) or '(empty)'} {count:,} ({count / steps:.0%})" for value, count in counts.items()
+    ]
     more = f", and {len(shown) - MOST_ROWS} more" if len(shown) > MOST_ROWS else ""
-    console.print(f"{name}: {', '.join(shown[:MOST_ROWS])}{more}", markup=False)
+    console.print(f"{name}: {', '.join(shown[:MOST_ROWS])}{more}")
 
 
 def _success(found: dict[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dyna_nodes.nouns import Trajectory, digest_of
+from dyna_nodes.nouns import Trajectory, Transition, digest_of
 from dyna_training.store.rewriting import Kept, LeftOut
 
 REPEATED: Final = "repeated"
@@ -27,8 +27,10 @@ _ACCIDENTAL: Final[Any] = {
 
 
 def content_digest(trajectory: Trajectory) -> bytes:
-    """Return what two episodes have in common when they differ in ids, times and provenance only."""
+    """Return what two episodes have in common when they differ in ids, times, provenance and `REPEATED` only."""
     content = trajectory.model_dump(exclude=_ACCIDENTAL)
+    for step in content["transitions"]:
+        step["labels"] = {name: value for name, value in step["labels"].items() if name != REPEATED}
     return bytes.fromhex(digest_of(trajectory.provenance.environment.partition(":")[0], content)[:32])
 
 
@@ -71,8 +73,12 @@ class Duplicates:
             return LeftOut("each of its steps stands in an episode before")
         self._steps.update(found)
         self.repeated_steps += sum(known)
-        labelled = tuple(
-            step.model_copy(update={"labels": {**step.labels, REPEATED: 1.0}}) if again else step
-            for step, again in zip(trajectory.transitions, known, strict=True)
-        )
+        labelled = tuple(_labelled(s, again) for s, again in zip(trajectory.transitions, known, strict=True))
         return Kept(trajectory.model_copy(update={"transitions": labelled}))
+
+
+def _labelled(step: Transition, again: bool) -> Transition:
+    """Label a step; a label of an earlier time, when other episodes were there, goes."""
+    others = {name: value for name, value in step.labels.items() if name != REPEATED}
+    labels = {**others, REPEATED: 1.0} if again else others
+    return step if labels == step.labels else step.model_copy(update={"labels": labels})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from dyna_training.store.names import printable
 from dyna_training.store.problems import StoreError
 from dyna_training.store.statistics import Figures
 
@@ -70,8 +71,8 @@ def _types(figures: Figures, path: Path) -> Path:
     if others:
         shown[f"{len(counts) - len(shown)} others"] = others
     figure, axes = _canvas(1.2 + 0.26 * len(shown))
-    axes.barh([name or "(empty)" for name in shown], list(shown.values()), color=COLOURS["unknown"])
-    axes.invert_yaxis()
+    axes.barh(range(len(shown)), list(shown.values()), color=COLOURS["unknown"])
+    _name_bars(axes, [printable(name) or "(empty)" for name in shown])
     axes.set_xlabel("steps")
     return _save(figure, path)
 
@@ -84,13 +85,20 @@ def _success(groups: dict[str, Figures], what: str, path: Path) -> Path:
         [max(0.0, 100 * (f["value"] - f["low"])) for f in found],
         [max(0.0, 100 * (f["high"] - f["value"])) for f in found],
     ]
-    names = [f"{name} ({f['episodes']:,})" for name, f in zip(groups, found, strict=True)]
-    axes.barh(names, values, xerr=whiskers, capsize=2, color=COLOURS["success"])
-    axes.invert_yaxis()
+    axes.barh(range(len(found)), values, xerr=whiskers, capsize=2, color=COLOURS["success"])
+    _name_bars(
+        axes, [f"{printable(name)} ({f['episodes']:,})" for name, f in zip(groups, found, strict=True)]
+    )
     axes.set_xlim(0, 100)
     axes.set_xlabel("success, %, with 95 % intervals over games")
     axes.set_ylabel(f"{what} (episodes)")
     return _save(figure, path)
+
+
+def _name_bars(axes: Any, names: list[str]) -> None:
+    """Name bars from top to bottom; a dollar in a name begins no formula."""
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.invert_yaxis()
 
 
 def _canvas(height: float) -> tuple[Any, Any]:
