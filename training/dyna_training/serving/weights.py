@@ -84,7 +84,8 @@ def _merged(model: Wanted, dtype: str) -> Path:
     file = model.adapter / "adapter_model.safetensors"
     if not file.is_file():
         raise ServeError(f"{model.adapter} holds no adapter: adapter_model.safetensors is missing")
-    digest = hashlib.sha256(json.dumps([_FORMAT, resolve_base(model.base), dtype]).encode())
+    base = resolve_base(model.base)
+    digest = hashlib.sha256(json.dumps([_FORMAT, base, _state(base), dtype]).encode())
     for part in (file, model.adapter / "adapter_config.json"):
         with part.open("rb") as data:
             digest.update(hashlib.file_digest(data, "sha256").digest())
@@ -103,6 +104,12 @@ def _merged(model: Wanted, dtype: str) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _state(base: str) -> list[tuple[str, int, int]]:
+    """Return what changes when a base in a folder is written anew: names, sizes and times of its files."""
+    files = sorted(file for file in Path(base).glob("*") if file.is_file())
+    return [(file.name, status.st_size, status.st_mtime_ns) for file in files if (status := file.stat())]
 
 
 def _merge(model: Wanted, dtype: str, folder: Path) -> None:
