@@ -19,6 +19,14 @@ import pytest
 NOBODY = 65534
 
 
+def program(name: str) -> str:
+    """Return a program of Postgres; Debian keeps them away from the usual places."""
+    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default="")
+    if not found:
+        pytest.skip("no Postgres server is installed")
+    return found
+
+
 def new_database(server: str) -> str:
     """Return the URL of an empty database on a server."""
     import psycopg
@@ -34,8 +42,7 @@ def running() -> Iterator[str]:
     """Start a server on a socket of its own, as a user without rights where the tests run as root; yield its URL."""
     import psycopg
 
-    if shutil.which("initdb") is None or shutil.which("postgres") is None:
-        pytest.skip("no Postgres server is installed")
+    initdb, postgres = program("initdb"), program("postgres")
     folder = Path(tempfile.mkdtemp(prefix="dyna-pg-"))
     who: dict[str, Any] = {}
     if os.getuid() == 0:
@@ -43,8 +50,8 @@ def running() -> Iterator[str]:
         who = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     data = str(folder / "data")
     quiet: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **who}
-    subprocess.run(["initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], check=True, **quiet)
-    command = ["postgres", "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"]
+    subprocess.run([initdb, "-D", data, "-U", "postgres", "-A", "trust", "-N"], check=True, **quiet)
+    command = [postgres, "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"]
     process = subprocess.Popen(command, **quiet)
     url = f"postgresql://postgres@/postgres?host={folder}"
     try:
