@@ -220,6 +220,16 @@ def test_a_world_models_episodes_come_back(tmp_path: Path, format: ChatFormat, c
     assert [world_model_messages(t) for t in back] == [world_model_messages(t) for t in two()]
 
 
+def test_rows_of_a_policy_that_forgets_its_thinking_are_one_episode(tmp_path: Path) -> None:
+    options = ("--format", "trl-prompt-completion", "--for", "policy")
+    shown = exported(tmp_path, *options, "--memory", "actions")
+    assert shown[1]["prompt"][2]["content"] == "> look"
+    assert shown[0]["completion"][0]["content"] == "I look.\n> look"
+    assert dyna("data", "import", tmp_path / "out", *options, "--out", tmp_path / "back")[0] == 0
+    back = list(read_trajectories([tmp_path / "back"]))
+    assert [policy_messages(t)[:-1] for t in back] == [policy_messages(t)[:-1] for t in two()]
+
+
 @pytest.mark.parametrize(("format", "last"), [("trl-sft", "ok"), ("trl-prompt-completion", "unknown")])
 def test_a_policys_episodes_come_back(tmp_path: Path, format: ChatFormat, last: str) -> None:
     """What followed the last response stands in no row of prompt and completion."""

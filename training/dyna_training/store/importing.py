@@ -143,7 +143,8 @@ def _joined(rows: Iterable[Conversation]) -> Iterator[Conversation]:
     current: Conversation | None = None
     for row in rows:
         if current is not None and _goes_on(row, current):
-            current = current._replace(messages=row.messages)
+            further = row.messages[len(current.messages) :]
+            current = current._replace(messages=[*current.messages, *further])
             continue
         if current is not None:
             yield current
@@ -153,9 +154,21 @@ def _joined(rows: Iterable[Conversation]) -> Iterator[Conversation]:
 
 
 def _goes_on(row: Conversation, before: Conversation) -> bool:
-    """Whether a row goes on where another ends; of two episodes with ids, one may begin as all of the other."""
-    same = row.row.get("id") == before.row.get("id")
-    return same and row.messages[: len(before.messages)] == before.messages
+    """Whether a row goes on where another ends.
+
+    Of two episodes with ids, one may begin as all of the other. Of a policy that does not remember its thinking, a
+    later row has the ends of its responses only.
+    """
+    id, messages = row.row.get("id"), row.messages
+    if id != before.row.get("id") or len(messages) < len(before.messages):
+        return False
+    pairs = zip(messages, before.messages, strict=False)
+    return all(m == b or (id is not None and _ends(b, m)) for m, b in pairs)
+
+
+def _ends(whole: Message, end: Message) -> bool:
+    response = whole["role"] == end["role"] == "assistant"
+    return response and bool(end["content"]) and whole["content"].endswith(end["content"])
 
 
 def episode_of(conversation: Conversation, learner: Learner, id: str, origin: str = "") -> Trajectory:
