@@ -13,6 +13,7 @@ from dyna_nodes.nouns import Action, Counterfactual, Provenance, Trajectory, Tra
 from dyna_training.behaviours import Behaviour, BehaviourName, Mixed, other_commands
 from dyna_training.environments.base import Expert, ForkableEnv
 from dyna_training.environments.catalogue import ALFWORLD, catalogue
+from dyna_training.sessions import solves
 from dyna_training.teachers.grounded import GroundedTeacher
 
 ENVIRONMENT: Final = ALFWORLD
@@ -39,9 +40,9 @@ def return_to_go(env: ForkableEnv, expert: Expert, *, solved: bool) -> float:
     env, expert = env.fork(), expert.fork()
     for n in range(1, LABEL_HORIZON + 1):
         command = expert.decide().action
-        observation, reward, terminated, _, _ = env.step(command)
+        observation, reward, terminated, _, info = env.step(command)
         if terminated:
-            return float(DISCOUNT**n) if float(reward) > 0 else 0.0
+            return float(DISCOUNT**n) if solves(float(reward), terminated, info) else 0.0
         expert.observe(command, observation)
     return 0.0
 
@@ -138,9 +139,9 @@ def play(
         choice = player.choose(env, expert)
         others = other_commands(env, expert, other_rng, choice.command, counterfactuals)
         tried = tuple(counterfactual(env, expert, command) for command in others)
-        answer, gained, over, _, _ = env.step(choice.command)
+        answer, gained, over, _, info = env.step(choice.command)
         reward = float(gained)
-        won = over and reward > 0
+        won = solves(reward, over, info)
         expert.observe(choice.command, answer)
         player.observe(choice.command, answer)
         transitions.append(

@@ -60,6 +60,13 @@ class Reality(NamedTuple):
     success: bool
 
 
+def solves(reward: float, terminated: bool, info: Mapping[str, Any]) -> bool:
+    """Return whether a step solved the task: it is rewarded and ends the episode, and where a part is rewarded, too,
+    the environment says that it is ``won``.
+    """
+    return terminated and reward > 0 and bool(info.get("won", True))
+
+
 class SessionLost(RuntimeError):
     """The state of an environment cannot be had back: nobody knows the episode, or replaying it gave another
     past.
@@ -104,11 +111,11 @@ class Session:
 
     def step(self, command: str) -> Reality:
         """Execute a command."""
-        observation, reward, terminated, truncated, _ = self.env.step(command)
+        observation, reward, terminated, truncated, info = self.env.step(command)
         if self.expert is not None:
             self.expert.observe(command, observation)
         self.pairs.append((command, observation))
-        solved = terminated and float(reward) > 0
+        solved = solves(float(reward), terminated, info)
         self.last = Reality(observation, float(reward), terminated or truncated, solved)
         return self.last
 

@@ -8,6 +8,7 @@ import lzma
 import os
 import random
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from dyna_training.environments.webshop.session import Session
 from dyna_training.environments.webshop.splits import HELD_OUT
 from dyna_training.environments.webshop.suggestions import searches
 from dyna_training.environments.webshop.words import words as search_words
+from dyna_training.rollouts import return_to_go
+from dyna_training.sessions import Episode
+from dyna_training.sessions import Session as LiveSession
 from dyna_training.tools import environment_tools, task_message
 from tests.data import webshop_data
 from tests.training.environments.conformance import Conformance
@@ -462,6 +466,21 @@ def test_reward_counts_attributes_options_and_price(small: Shop) -> None:
     worth = score(other, ["10", "plain"], 25.0, goal, words)
     assert (worth.type, worth.total) == (0.0, 0.0), "no word of the title is shared"
     assert score(product, [], 25.0, goal_of(product, attributes=("vegan",), options=()), words).total == 0.5
+
+
+def test_a_purchase_with_a_part_of_the_score_has_not_solved_the_task(tmp_path: Path) -> None:
+    """Neither for agents and the perfect world model, nor in a return-to-go."""
+    env = WebShopEnv(games=["synthetic/0"], data_dir=folder_of(tmp_path, record()), reward="score")
+    live = LiveSession(env, Episode(seed=0))
+    expert = env.expert()
+    for _ in range(3):  # to the product, and one of two options
+        action = expert.decide().action
+        expert.observe(action, live.step(action).observation)
+    bought = live.fork().step("click[buy now]")
+    assert (bought.reward, bought.done, bought.success) == (0.8, True, False)
+    buyer: Any = types.SimpleNamespace(decide=lambda: types.SimpleNamespace(action="click[buy now]"))
+    buyer.fork = lambda: buyer
+    assert return_to_go(live.env, buyer, solved=False) == 0.0
 
 
 def test_the_reward_is_success_or_the_score(tmp_path: Path) -> None:

@@ -369,7 +369,6 @@ def test_one_set_cannot_be_checked(tmp_path: Path) -> None:
 
 
 def test_the_item_is_what_a_real_shop_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("bm25s")
     from dyna_training.environments.webshop.shop import open_shop
     from dyna_training.rollouts import play
     from tests.data import webshop_data
