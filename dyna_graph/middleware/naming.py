@@ -35,6 +35,8 @@ def as_run(name: str, run: Run, inputs: Any, plan: Callable[[Run], Plan[T]]) -> 
     below = run._replace(config=patch_config(run.config, callbacks=began.get_child()))
     try:
         result = yield from plan(below)
+    except GeneratorExit:  # nobody drives the plan any more, so that nothing can be told
+        raise
     except BaseException as error:
         problem = error
         yield _told(lambda: began.on_chain_error(problem))

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.callbacks import CallbackManager
 from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 
 from dyna_graph import DynaMiddleware
 from dyna_graph.agent import create_dyna_agent
+from dyna_graph.middleware.naming import as_run
+from dyna_nodes import core
 from dyna_nodes.critics import JudgeCritic
+from dyna_nodes.effects import Plan, blocking
 from dyna_nodes.testing import SamplingChatModel, ScriptedChatModel, call
 from dyna_nodes.world_models.chat import ChatWorldModel
 
@@ -144,3 +148,15 @@ def test_what_a_tracer_sees_does_not_reach_the_stream_of_messages(drive: Any) ->
     model = SamplingChatModel(script=[call("look", where="a"), call("look", where="b"), "Done.", "No."])
     parts = drive.stream(agent(model, candidates=2), stream_mode="messages")
     assert [message.content for message, _ in parts] == ["", "You see a.", "Done."]
+
+
+def test_a_plan_that_nobody_drives_any_more_ends() -> None:
+    """As that of a run whose event loop has gone."""
+
+    def waiting(run: core.Run) -> Plan[None]:
+        yield blocking(lambda: None)
+
+    callbacks = CallbackManager([Collector()])
+    plan = as_run("critique", core.Run.of({"callbacks": callbacks}), {}, waiting)
+    plan.send(next(plan).run())
+    plan.close()
