@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.callbacks import CallbackManager
+from langchain_core.runnables import RunnableParallel
 from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
@@ -160,3 +161,22 @@ def test_a_plan_that_nobody_drives_any_more_ends() -> None:
     plan = as_run("critique", core.Run.of({"callbacks": callbacks}), {}, waiting)
     plan.send(next(plan).run())
     plan.close()
+
+
+@pytest.mark.parametrize("name", ["judge", "critique"])
+def test_nor_does_the_verdict_of_a_judge_that_is_held_to_a_schema(drive: Any, name: str) -> None:
+    said = '{"decision": "approve", "score": 1, "reason": "It is safe.", "hint": ""}'
+    judge = JudgeCritic(Held(script=lambda _: said), name=name)
+    scripted = ScriptedChatModel(script=[call("look", where="a"), "Done."])
+    parts = drive.stream(create_dyna_agent(scripted, [look], critic=judge), stream_mode="messages")
+    assert [message.content for message, _ in parts] == ["", "You see a.", "Done."]
+
+
+class Held(ScriptedChatModel):
+    """A model whose answers can be held to a schema."""
+
+    holds_to_schemas: ClassVar[bool] = True
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+        """Return what the model answers as LangChain's models do with ``include_raw``."""
+        return RunnableParallel(raw=self)

@@ -69,6 +69,8 @@ class JudgeCritic:
     ) -> None:
         self.model = named(model)
         self._asked = held_to(self.model, SCHEMA)
+        # LangGraph streams the messages of a chain that is called as the node around it; no node has a colon.
+        self._run = name if self._asked is self.model else f"{name}:held"
         self.instruction = (
             INSTRUCTION.format(untrusted=UNTRUSTED).strip() if instruction is None else instruction
         )
@@ -78,14 +80,14 @@ class JudgeCritic:
     def judge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order."""
         prompts, asked = self._prompts(history, simulations)
-        answers = self._asked.batch(prompts, aside(self.name), return_exceptions=True) if prompts else []
+        answers = self._asked.batch(prompts, aside(self._run), return_exceptions=True) if prompts else []
         return self._verdicts(simulations, asked, answers)
 
     async def ajudge(self, history: History, simulations: Sequence[Simulation]) -> list[Verdict]:
         """Return one verdict per simulation, in order, without blocking the event loop."""
         prompts, asked = self._prompts(history, simulations)
         answers = (
-            await self._asked.abatch(prompts, aside(self.name), return_exceptions=True) if prompts else []
+            await self._asked.abatch(prompts, aside(self._run), return_exceptions=True) if prompts else []
         )
         return self._verdicts(simulations, asked, answers)
 
