@@ -354,6 +354,18 @@ def test_every_game_that_two_sets_share_is_named(tmp_path: Path) -> None:
     assert json.loads(said)[0]["games"] == ["dyna/ALFWorld-v0:g/3", "dyna/ALFWorld-v0:g/4"]
 
 
+def test_games_that_look_the_same_in_two_parts_are_told(tmp_path: Path) -> None:
+    found = (episode(f"e{i}", "look", game=f"g/{i}", task=f"Room {i % 2}.") for i in range(8))
+    data, parts = written(tmp_path / "in.jsonl", *found), tmp_path / "parts"
+    told = "2 first observations are in {} and in {}; --by level counts such games as one"
+    code, said = dyna("data", "split", data, "--fractions", "0.5,0.5", "--out", parts)
+    assert (code, told.format("train", "test") in said) == (0, True)
+    code, said = dyna("data", "check", parts / "train", parts / "test")
+    assert (code, told.format(parts / "train", parts / "test") in said) == (0, True)
+    said = dyna("data", "split", data, "--fractions", "0.5,0.5", "--by", "level", "--out", tmp_path / "2")[1]
+    assert "first observations" not in said
+
+
 def test_equal_episodes_of_games_with_other_names_are_a_leak() -> None:
     one = episode("one", "look", game="g/1", task="The same.").model_copy(update={"hidden_state": None})
     other = episode("two", "look", game="g/2", task="The same.").model_copy(update={"hidden_state": None})

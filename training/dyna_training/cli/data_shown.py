@@ -42,6 +42,8 @@ def say_made(manifest: dict[str, Any], out: Path) -> None:
         if part:
             games = len(manifest.get("games", {}).get(part, ()))
             typer.echo(f"  {part}: {found['episodes']:,} episodes, {found['steps']:,} steps, {games:,} games")
+    for pair in manifest.get("shared", ()):
+        _say_levels(pair["one"], pair["other"], pair["levels"])
     for reason, count in manifest.get("left_out", {}).items():
         typer.echo(f"left out: {count:,} episodes: {_text(reason)}")
     for reason, count in manifest.get("steps_not_to_be_learned", {}).items():
@@ -68,8 +70,15 @@ def say_shared(pairs: Sequence[Shared]) -> None:
             typer.echo(f"  shared by what they are divided by: {group!r}")
         if pair.episodes:
             typer.echo(f"  {len(pair.episodes)} episodes stand in both, the first {_text(pair.episodes[0])}")
-        if pair.levels and not pair.games:
-            typer.echo(f"  {pair.levels} first observations are in both; --by level looks at them")
+        if not pair.games:
+            _say_levels(pair.one, pair.other, pair.levels)
+
+
+def _say_levels(one: str, other: str, levels: int) -> None:
+    if levels:
+        typer.echo(
+            f"  {levels} first observations are in {one} and in {other}; --by level counts such games as one"
+        )
 
 
 def say_statistics(figures: dict[str, Any]) -> None:

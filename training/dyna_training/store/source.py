@@ -64,11 +64,12 @@ class Source:
             raise StoreError(f"there is no episode in {names}{why}")
 
     def _read(self, file: Path) -> Iterator[Record]:
+        before = len(self.problems)
         try:
             yield from read_records(file, self.problems)
         except OSError as error:
             raise StoreError(f"{file} cannot be read: {error.strerror or error}") from error
-        for problem in self.problems:
+        for problem in self.problems[before:]:
             found = newer(problem.raw)
             if found is not None:
                 raise StoreError(
