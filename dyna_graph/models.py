@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -82,13 +83,21 @@ def parse_model(name: str) -> ModelName:
         return ModelName(LOCAL, base, adapter=adapter or None)
     if provider == VLLM:
         model, at, url = rest.partition("@")
-        if not model or (at and not re.match(r"https?://[^/\s]+", url)):
+        if not model or (at and not _is_address(url)):
             raise ModelError(f"model {name!r} must read {VLLM}:model or {VLLM}:model@http://host:port/v1")
         base, plus, adapter = model.partition("+")
         if plus and not (base and adapter):
             raise ModelError(f"model {name!r} must read {VLLM}:base+adapter, or {VLLM}:model")
         return ModelName(VLLM, base, adapter=adapter or None, url=url or None)
     return ModelName(provider, rest)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port  # raises where it is no number of a port
+    except ValueError:
+        return False
+    return re.match(r"https?://[^/\s]+", url) is not None
 
 
 def resolve_model(name: str, *, folder: Folder = None, **options: Any) -> BaseChatModel:

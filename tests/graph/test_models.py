@@ -51,6 +51,10 @@ def test_names_are_taken_apart(name: str, parsed: ModelName) -> None:
         ("local:+a", "model 'local:+a' must read local:base or local:base+adapter"),
         ("vllm:+a", "model 'vllm:+a' must read vllm:base+adapter, or vllm:model"),
         ("vllm:a@b", "model 'vllm:a@b' must read vllm:model or vllm:model@http://host:port/v1"),
+        (
+            "vllm:a@http://b:99999/v1",
+            "model 'vllm:a@http://b:99999/v1' must read vllm:model or vllm:model@http://host:port/v1",
+        ),
         ("opnai:gpt-5", "unknown provider 'opnai' in model 'opnai:gpt-5'; did you mean 'openai'?"),
         ("lokal:smollm2", "unknown provider 'lokal' in model 'lokal:smollm2'; did you mean 'local'?"),
         (

@@ -151,7 +151,4 @@ def _server(group: Sequence[Wanted], lora: bool | None, port: int, merge_by_defa
 def _port(name: ModelName) -> int | None:
     if name.provider != VLLM or name.url is None:
         return None
-    try:
-        return urlsplit(name.url).port or HTTP_PORT
-    except ValueError as error:
-        raise ServeError(f"{name.url}: {error}") from error
+    return urlsplit(name.url).port or HTTP_PORT
