@@ -25,7 +25,7 @@ REACHED: Final = 30
 """Seconds in which a cluster must answer."""
 STORE: Final = 80 * 2**20
 """Bytes of the object store of a local cluster, little more than Ray's least: it holds the results on their way."""
-PASSED_ON: Final = ("ALFWORLD_DATA", "DYNA_")
+PASSED_ON: Final = ("ALFWORLD_DATA", "BOXOBAN_LEVELS", "WEBSHOP_DATA", "DYNA_")
 """Beginnings of the environment variables that workers get from the machine that collects."""
 SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",

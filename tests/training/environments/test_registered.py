@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import gymnasium
 import pytest
 
+from dyna_training import environments
+from dyna_training.cluster import PASSED_ON
 from dyna_training.environments import ENVIRONMENTS
 from dyna_training.environments.base import ForkableEnv
 from dyna_training.environments.maze import MazeEnv
@@ -40,3 +45,10 @@ def test_gymnasiums_own_check_of_environments_finds_nothing() -> None:
 def test_a_game_that_is_not_even_a_name_is_refused_as_one_that_there_is_not(kind: type[ForkableEnv]) -> None:
     with pytest.raises(ValueError, match="name"):
         kind().reset(options={"game": 5})
+
+
+def test_workers_on_other_machines_find_the_data_of_every_environment() -> None:
+    sources = "\n".join(p.read_text("utf-8") for p in Path(environments.__file__).parent.rglob("*.py"))
+    named = set(re.findall(r'"([A-Z][A-Z_]+_(?:DATA|LEVELS|GAMES|CHROMIUM))"', sources))
+    assert {"ALFWORLD_DATA", "BOXOBAN_LEVELS", "WEBSHOP_DATA", "DYNA_CHROMIUM"} <= named
+    assert [name for name in named if not name.startswith(PASSED_ON)] == []
