@@ -54,6 +54,16 @@ def test_single_steps_come_back(tmp_path: Path, hard: bool) -> None:
     assert [line_of(t) for t in before] == [line_of(t) for t in after]
 
 
+def test_ids_that_no_column_can_hold_stay_apart(tmp_path: Path) -> None:
+    wild = ["half\ud800", "half\ud801"]
+    steps = [episode(id, "look").transitions[0] for id in wild]
+    after = list(read_parquet(put(tmp_path / "steps.parquet", steps, "transition")))
+    assert [line_of(r) for r in after] == [line_of(s) for s in steps]
+    whole = [episode(id, "look", "open door") for id in wild]
+    after = list(read_parquet(put(tmp_path / "whole.parquet", whole, "transition")))
+    assert [line_of(r) for r in after] == [line_of(t) for t in whole]
+
+
 def test_rows_are_written_and_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "BATCH", 2000)
     before = [episode(f"e{i}", "look", "go to desk 1", game=f"a/{i}") for i in range(40)]

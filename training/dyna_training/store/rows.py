@@ -8,6 +8,7 @@ hold exactly, such as text that is not UTF-8, stands once more as JSON in the co
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -121,7 +122,10 @@ def steps_of(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 
 def _belongs_to(row: Mapping[str, Any]) -> tuple[str, str]:
-    return ("step", row["id"]) if row["episode"] is None else ("episode", row["episode"]["id"])
+    kind = "step" if row["episode"] is None else "episode"
+    if row["exact"] is not None:  # the column may hold the same replacement for two ids
+        return kind, json.loads(row["exact"])["id"]
+    return kind, row["id"] if kind == "step" else row["episode"]["id"]
 
 
 def _single(row: Mapping[str, Any]) -> Any:
