@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,10 +255,12 @@ def test_logprobs_in_the_metadata(model: LocalChatModel) -> None:
     assert len(streamed.response_metadata["logprobs"]["content"]) == len(content)
 
 
-async def test_batches_are_one_batch(model: LocalChatModel) -> None:
+async def test_batches_are_one_batch(model: LocalChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = model.load()
     questions = ["hello", "open it", "both", "bad"] * 3
     single = [model.invoke(q).content for q in questions[:4]] * 3
+    patient = replace(engine._worker._limits, gather_seconds=2.0)  # however busy the machine is
+    monkeypatch.setattr(engine._worker, "_limits", patient)
     before = engine.stats.batches
     assert [m.content for m in model.batch(questions)] == single
     assert engine.stats.batches == before + 1
