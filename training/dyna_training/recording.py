@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 import threading
@@ -111,6 +112,11 @@ class Recorder:
         self.player: ModelPlayer | None = None
         self._lock = threading.Lock()
 
+    @functools.cached_property
+    def _games(self) -> tempfile.TemporaryDirectory[str]:
+        """Where games are written for a model; nobody else needs a folder, which a killed worker leaves behind."""
+        return tempfile.TemporaryDirectory(prefix="dyna-games-", ignore_cleanup_errors=True)
+
     def __call__(self, episode: Episode) -> Played:
         """Play one episode.
 
@@ -143,8 +149,8 @@ class Recorder:
         with self._lock:
             if self.player is None:
                 self.player = ModelPlayer.from_settings(self.settings)
-                self._games = tempfile.TemporaryDirectory(prefix="dyna-games-", ignore_cleanup_errors=True)
-        game = catalogue(episode.environment).option(episode.game, Path(self._games.name))
+            games = Path(self._games.name)
+        game = catalogue(episode.environment).option(episode.game, games)
         return self.player.play(game, seed=episode.seed, split=split)
 
 
