@@ -76,7 +76,7 @@ class Conformance:
         episodes: Options of resets; the more kinds of games, the better.
         expert_success: Least share of `episodes` that the expert solves.
         refusals: How observations begin that say that a command did nothing.
-        steps: Of the check for leaks; ten thousand in ``make slow``.
+        steps: Of the check for leaks; in ``make slow`` ten thousand of all; before, of those whose steps are quick.
         growth: How many MB these steps may add.
         without_expert: Further episodes, which have no expert.
         solution: Commands that win the first of `episodes`, of an environment that has no expert.

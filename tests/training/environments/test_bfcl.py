@@ -44,6 +44,7 @@ def make_bfcl() -> BfclEnv:
 
 class TestBfcl(Conformance):
     make = staticmethod(make_bfcl)
+    steps = 10_000
     episodes = EPISODES
     refusals = ("Error during execution", '{"error"', "[{'error'", "There is no function", "This is no")
     harmless = staticmethod(lambda env, command: command.split("(")[0] in READING)

@@ -32,6 +32,7 @@ def keeps_a_science_task_possible(env: ForkableEnv, command: str) -> bool:
 
 class TestAlfworld(Conformance):
     make = staticmethod(make_alfworld)
+    steps = 10_000
     episodes = tuple({"game": game} for game in HOUSEHOLDS)
     refusals = ("Nothing happens.",)
 

@@ -28,6 +28,7 @@ def make_maze() -> ForkableEnv:
 
 class TestMaze(Conformance):
     make = staticmethod(make_maze)
+    steps = 10_000
     episodes = tuple({"game": game} for game in NAMES)
     refusals = ("There is a wall", "That is no command")
 

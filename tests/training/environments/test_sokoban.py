@@ -54,6 +54,7 @@ def can_go_on(env: ForkableEnv, command: str) -> bool:
 
 class TestSokoban(Conformance):
     make = staticmethod(make_sokoban)
+    steps = 10_000
     episodes = tuple({"game": game} for game in NAMES)
     refusals = ("There is a wall", "The box cannot", "That is no command")
     harmless = staticmethod(can_go_on)

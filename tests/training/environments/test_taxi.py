@@ -26,6 +26,7 @@ def make_taxi() -> ForkableEnv:
 
 class TestTaxi(Conformance):
     make = staticmethod(make_taxi)
+    steps = 10_000
     episodes = tuple({"game": game} for game in NAMES)
     refusals = ("There is a wall", "There is no passenger", "Nobody can be", "That is no command")
 

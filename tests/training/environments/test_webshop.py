@@ -51,6 +51,7 @@ def does_not_buy(env: ForkableEnv, command: str) -> bool:
 
 class TestWebShop(Conformance):
     make = staticmethod(make_webshop)
+    steps = 10_000
     episodes = tuple({"game": game} for game in GOALS)
     harmless = staticmethod(does_not_buy)
 
