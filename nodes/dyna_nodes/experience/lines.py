@@ -140,8 +140,8 @@ class LineWriter:
         sync: Force every line to the disk before `write` returns.
 
     Raises:
-        ExperienceError: The file cannot be opened, exists though it must not, or another process is writing
-            it.
+        ExperienceError: The file cannot be opened, exists though it must not, another process is writing it, or
+            has replaced it meanwhile.
     """
 
     def __init__(self, path: Path, *, new: bool, sync: bool) -> None:
@@ -158,6 +158,8 @@ class LineWriter:
                 raise ExperienceError(
                     f"{path} is being written by another process; give each writer its own file"
                 )
+            if not _names(path, self._fd):
+                raise ExperienceError(f"{path} was replaced while it was being opened; open it again")
             if sync:
                 _sync_folder(path.parent)
         except BaseException:
@@ -226,6 +228,14 @@ def lock(fd: int, *, wait: bool) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _names(path: Path, fd: int) -> bool:
+    """Tell whether a path is still that of an open file; what is appended to another one is read by nobody."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def is_being_written(path: Path) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dyna_nodes.experience import TrajectoryWriter, trajectory_line
+from dyna_nodes.experience import ExperienceError, TrajectoryWriter, trajectory_line
+from dyna_nodes.experience.lines import lock
 from dyna_training.data import read_trajectories
 from dyna_training.store import migrating, migrations
 from dyna_training.store.migrations import MIGRATIONS, migrated
@@ -166,6 +167,23 @@ def test_a_file_that_somebody_writes_is_left_alone(tmp_path: Path) -> None:
     assert code == 1
     assert f"{file} is being written by another process" in said
     assert file.read_bytes() == old() + b"\n"
+
+
+def test_who_opened_a_file_before_it_was_replaced_does_not_write_to_the_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(old() + b"\n")
+
+    def late(fd: int, *, wait: bool) -> bool:
+        monkeypatch.undo()
+        migrating.migrate([file])
+        return lock(fd, wait=wait)
+
+    monkeypatch.setattr("dyna_nodes.experience.lines.lock", late)
+    with pytest.raises(ExperienceError, match=r"x\.jsonl was replaced while it was being opened"):
+        TrajectoryWriter(file)
+    assert (tmp_path / "x.jsonl.backup-1").read_bytes() == old() + b"\n"
 
 
 def test_without_room_the_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
