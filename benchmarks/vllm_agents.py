@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -214,6 +215,7 @@ def main() -> int:
     parser.add_argument("--python", help="Python of the environment with vLLM, where a server is started")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes the server along
     with served(options) as url, tempfile.TemporaryDirectory() as folder:
         rounds = asyncio.run(measure(url, options, Path(folder)))
     ratios = [bare.seconds / ours.seconds for ours, bare in rounds]
