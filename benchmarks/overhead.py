@@ -33,7 +33,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from dyna_graph import DynaMiddleware, create_dyna_agent
 from dyna_nodes.core import DynaNode
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.journal import IntentJournal
+from dyna_nodes.journal.files import SqliteFile
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel, call
 
 MAX_RATIO, MAX_MS = 1.5, 5.0
@@ -110,8 +110,8 @@ def where_time_goes(agent: Any, steps: int, rounds: int) -> dict[str, float]:
         (BaseChatModel, "invoke", lambda *_: "model"),
         (BaseTool, "invoke", lambda self, *_: None if type(self).__name__ == "GuardedTool" else "tool"),
         (ExperienceLog, "append", lambda *_: "recording"),
-        (IntentJournal, "_write", lambda *_: "journal"),
-        (IntentJournal, "_query", lambda *_: "journal"),
+        (SqliteFile, "write", lambda *_: "journal"),
+        (SqliteFile, "query", lambda *_: "journal"),
     ]
     stack: list[str] = []
 
