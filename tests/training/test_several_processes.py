@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +29,11 @@ from dyna_nodes.experience import write_trajectory
 from dyna_training.accelerate import launchers
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.recipes import settings_of, train_of
+from dyna_training.recipes.common import last_checkpoint
 from dyna_training.recipes.loss import losses
 from dyna_training.rollouts import play
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
-from tests.training.processes import in_one_group
+from tests.training.processes import descendants, end, in_one_group, wait_for
 
 KINDS = {
     "multi-gpu": DistributedType.MULTI_GPU,
@@ -108,13 +113,25 @@ def alone(given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> It
     torch.set_num_threads(before)
 
 
-def together(given: dict[str, Any], out: Path, script: list[str], **environment: str) -> None:
-    """Two processes."""
-    settings = {**given, "accumulate": 1}
+def words(given: dict[str, Any], out: Path, **more: Any) -> list[str]:
+    """What stands after ``dyna train``; two processes need half the accumulation."""
+    settings = {**given, "accumulate": 1, **more}
     data = settings.pop("data")[0]
     options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, *script, "policy", "--data", data, "--out", str(out), *options]
-    in_one_group(command, 2, **environment)
+    return ["policy", "--data", data, "--out", str(out), *options]
+
+
+def alike(command: list[str]) -> subprocess.Popen[str]:
+    """Two processes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dyna_training.cli.train", *command, "--processes", "2"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def same_run(one: Path, other: Path) -> None:
@@ -133,9 +150,62 @@ def same_run(one: Path, other: Path) -> None:
 
 
 def test_two_processes_train_what_one_trains(given: dict[str, Any], alone: Path, tmp_path: Path) -> None:
-    """Twice the processes are half the accumulation, update by update."""
-    together(given, tmp_path / "run", ["-m", "dyna_training.cli.train"])
+    """Twice the processes are half the accumulation, update by update; and the first one tells, as one alone does."""
+    training = alike([*words(given, tmp_path / "run"), "--json"])
+    told, problems = training.communicate()
+    assert training.returncode == 0, problems
+    assert json.loads(told)["processes"] == 2
     same_run(alone, tmp_path / "run")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_processes_that_train_together_end_together(
+    how: signal.Signals, given: dict[str, Any], tmp_path: Path
+) -> None:
+    """Told to stop, all keep the same update and the command says so; when it is killed, nobody goes on alone."""
+    out = tmp_path / "run"
+    command = words(given, out, epochs=200)
+    training = alike(command)
+    try:
+        wait_for(training, lambda: last_checkpoint(out))
+        helpers = [pid for pid, _ in descendants(training.pid)]
+        assert len(helpers) >= 2
+        training.send_signal(how)
+        _, problems = training.communicate()
+        assert training.returncode == (-how if how == signal.SIGKILL else 130), problems
+        gone = time.monotonic() + 60
+        while any(alive(pid) for pid in helpers):
+            assert time.monotonic() < gone
+            time.sleep(0.05)
+        kept = last_checkpoint(out)
+        assert kept is not None
+        if how != signal.SIGKILL:
+            assert f"{kept} is kept" in problems
+            assert "death signal" not in problems, "the launcher says nothing beside"
+    finally:
+        end([training])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_one_that_fails_ends_all_and_says_why(given: dict[str, Any], tmp_path: Path) -> None:
+    training = alike(words(given | {"base": str(tmp_path / "nothing")}, tmp_path / "run"))
+    _, problems = training.communicate()
+    assert training.returncode == 1
+    assert "Traceback" not in problems
+    assert "nothing" in problems
+
+
+def test_more_processes_than_there_is_room_for_are_refused(given: dict[str, Any], tmp_path: Path) -> None:
+    command = ["train", *words(given, tmp_path / "run"), "--processes", "999"]
+    refused = CliRunner().invoke(cli.app, command)
+    assert "999 processes cannot train together here: there is" in refused.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -145,6 +215,7 @@ def test_two_processes_with_half_a_model_each_train_what_one_trains(
     config = load_config_from_file(str(launchers()["fsdp"]))
     options = {key.upper(): str(value) for key, value in config.fsdp_config.items()}
     script = [str(Path(__file__).with_name("fsdp_on_cpu.py"))]
-    together(given, tmp_path / "run", script, ACCELERATE_USE_FSDP="true", **options)
+    command = [sys.executable, *script, *words(given, tmp_path / "run")]
+    in_one_group(command, 2, ACCELERATE_USE_FSDP="true", **options)
     same_run(alone, tmp_path / "run")
     assert list((tmp_path / "run").glob("checkpoints/*/pytorch_model_fsdp.bin")), "FSDP was on"

@@ -106,7 +106,8 @@ def test_a_task_that_a_worker_died_in_is_tried_again_and_the_rest_goes_on(tmp_pa
 def test_a_worker_without_tasks_takes_those_of_another(tmp_path: Path) -> None:
     groups = [["do a"], ["until-d b", "do c", "do d"]]
     by = {r.task: r.result[0] for r in run(groups, tmp_path, workers=2)}
-    assert by["do d"] != by["until-d b"] == by["do c"]
+    # Who does "c" depends on which of the two is ready first.
+    assert by["do d"] != by["until-d b"]
     assert len(by) == 4
 
 

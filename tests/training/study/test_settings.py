@@ -62,6 +62,8 @@ def test_shipped_studies_are_valid_and_make_stages(name: str) -> None:
         (("seeds: [0]", "seeds: [7]"), 8, "households of this seed are trained on"),
         (("seeds: [0]", "recipes: {imitation: {epoch: 2}}"), 2, "did you mean 'epochs'"),
         (("seeds: [0]", "recipes: {imitation: {seed: 2}}"), 2, "'seed' is set by the study itself"),
+        (("seeds: [0]", "recipes: {imitation: {processes: 0}}"), 2, "a whole number ≥ 1"),
+        (("seeds: [0]", "recipes: {imitation: {procesess: 2}}"), 2, "did you mean 'processes'"),
         (("seeds: [0]", "recipes: {imitate: {epochs: 2}}"), 2, "did you mean 'imitation'"),
         (("seeds: [0]", "run: 3"), 2, "did you mean 'runs'"),
         (("seeds: [0]", "abbreviator: structual"), 2, "did you mean 'structural'"),
@@ -92,10 +94,20 @@ def test_a_shipped_adapter_knows_the_held_out_task_type(tmp_path: Path) -> None:
     text = MINIMAL.replace(
         "    train: generated", "    held_out_task_type: pick_two_obj_and_place\n    train: generated"
     )
-    read_study(write(tmp_path, text))
+    started = "start: alfworld-policy\n" + text
+    read_study(write(tmp_path, started))  # which is only left out
     with pytest.raises(ConfigError, match="alfworld-policy was trained on this task type"):
-        read_study(write(tmp_path, "start: alfworld-policy\n" + text))
+        read_study(write(tmp_path, started.replace("games: 1", "games: 1, task_types: held-out")))
     read_study(write(tmp_path, "start: alfworld-policy\n" + MINIMAL))
+
+
+def test_a_phase_says_how_many_processes_train_together(tmp_path: Path) -> None:
+    text = MINIMAL.replace("seeds: [0]", "seeds: [0]\nrecipes: {imitation: {processes: 2, accumulate: 1}}")
+    [stage] = [s for s in build(read_study(write(tmp_path, text))).values() if s.kind == "imitation"]
+    [command] = stage.commands
+    assert command[command.index("--processes") + 1] == "2"
+    assert "processes=2" not in command
+    assert "accumulate=1" in command
 
 
 def test_no_seed_trains_on_rollouts_in_games_that_were_to_be_left_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,14 @@ Set = Annotated[
 ]
 Show = Annotated[bool, typer.Option("--show", help="Print all settings as a recipe file, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")]
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Processes of this machine that train together: one for each GPU, or for a share of the cores. "
+        "`accumulate` counts for each; with two, half of it makes the same updates.",
+    ),
+]
 
 
 @app.callback()
@@ -37,7 +46,8 @@ def _train() -> None:
     A run leaves a folder that explains itself: adapter, model card, metrics, loss.png,
     TensorBoard files, exact configuration. An interrupted run goes on with the same command.
 
-    On several GPUs or machines, the same command under accelerate:
+    On several GPUs, or a process on each core, --processes; on several machines, or with a
+    model in parts, the same command under accelerate:
 
       accelerate launch -m dyna_training.cli.train world-model --data data/train --out runs/wm
 
@@ -52,6 +62,7 @@ def world_model(
     out: Out = None,
     set_: Set = None,
     show: Show = False,
+    processes: Processes = 1,
     json_: Json = False,
 ) -> None:
     """Train a world model: next observation, success flag and return-to-go.
@@ -59,7 +70,7 @@ def world_model(
     dyna collect --split train --games 400 --out data/train
     dyna train world-model --data data/train --out runs/world-model
     """
-    _run("world-model", config, data, out, set_, show, json_)
+    _run("world-model", config, data, out, set_, show, processes, json_)
 
 
 @app.command()
@@ -69,6 +80,7 @@ def policy(
     out: Out = None,
     set_: Set = None,
     show: Show = False,
+    processes: Processes = 1,
     json_: Json = False,
 ) -> None:
     """Train a policy: imitate what the expert thought and did.
@@ -76,7 +88,7 @@ def policy(
     dyna collect --split train --games 400 --behaviours expert,noisy --out data/expert
     dyna train policy --data data/expert --out runs/policy
     """
-    _run("policy", config, data, out, set_, show, json_)
+    _run("policy", config, data, out, set_, show, processes, json_)
 
 
 @app.command()
@@ -86,6 +98,7 @@ def ddt(
     out: Out = None,
     set_: Set = None,
     show: Show = False,
+    processes: Processes = 1,
     json_: Json = False,
 ) -> None:
     """Train a policy as a world model: DDT's first stage, in the policy's own conversation.
@@ -93,7 +106,7 @@ def ddt(
     dyna annotate data/own --objective critique --by grounded --out data/own-critique
     dyna train ddt --config ddt-critique --set adapter=runs/dit/adapter --data data/own-critique
     """
-    _run("ddt", config, data, out, set_, show, json_)
+    _run("ddt", config, data, out, set_, show, processes, json_)
 
 
 @app.command()
@@ -130,6 +143,7 @@ def _run(
     out: Path | None,
     given: list[str] | None,
     show: bool,
+    processes: int,
     json_: bool,
 ) -> None:
     from dyna_training.recipes import settings_of
@@ -151,9 +165,22 @@ def _run(
         typer.echo(show_settings(name, kind, values), nl=False)
         return
     settings = read_settings(name, kind, config, given or (), flags)
+    if processes > 1:
+        from dyna_training.together import run_together
+
+        words = ["train", name, *_words(config=config, data=data, out=out, set=given)]
+        raise typer.Exit(run_together([*words, *["--json"] * json_], processes))
     metrics = _train_it(name, settings)
     if _first_process():
         _tell(metrics, settings, json_)
+
+
+def _words(**options: object) -> Iterator[str]:
+    """Yield options as they are typed; a list gives one several times."""
+    for name, value in options.items():
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None:
+                yield from (f"--{name}", str(each))
 
 
 def _first_process() -> bool:

@@ -18,6 +18,7 @@ from dyna_training.study.settings import (
     IMITATION,
     METHODS,
     OBJECTIVES,
+    PROCESSES,
     Arm,
     EnvironmentStudy,
     EvaluationSet,
@@ -296,9 +297,12 @@ class Part:
         else:
             given["memory"] = settings.memory
         given |= settings.recipes.get(phase, {})
+        processes = given.pop(PROCESSES, 1)
         words = tuple(w for k, v in given.items() for w in ("--set", f"{k}={_yaml(v)}"))
         words = words if start is None else ("--set", f"adapter={start}", *words)
         config: Words = () if file is None else ("--config", file)
+        if processes > 1:
+            words = ("--processes", str(processes), *words)
         return ("train", recipe, *config, *words, "--out", f"{_folder(name)}/run")
 
 

@@ -100,7 +100,7 @@ def run_command(
         log.write(f"$ dyna {' '.join(command)}\n".encode())
         log.flush()
         process = subprocess.Popen(
-            [sys.executable, "-m", "dyna_training.study.child", *command],
+            [sys.executable, "-m", "dyna_training.child", *command],
             stdin=subprocess.PIPE,  # never written to: it ends when this process does
             stdout=log,
             stderr=subprocess.STDOUT,

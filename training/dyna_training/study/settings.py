@@ -47,6 +47,8 @@ PHASES: Final = {
     "separate_world_model": "world-model",
 }
 """The recipe of each training phase, by its name under ``recipes``."""
+PROCESSES: Final = "processes"
+"""The key beside a recipe's settings: how many processes train together."""
 Domain = Literal["in", "out"]
 Types = Literal["trained", "held-out", "all"]
 METHODS: Final = ("structural", "extractive")
@@ -179,7 +181,8 @@ class StudySettings(Section):
         0.05, gt=0, lt=1, description="Loss of success that counts as none (DIT, full thinking)."
     )
     recipes: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description=f"Settings of the recipes by phase: {', '.join(PHASES)}."
+        default_factory=dict,
+        description=f"Settings of the recipes by phase: {', '.join(PHASES)}; and `processes`, see `dyna train`.",
     )
     environments: dict[str, EnvironmentStudy] = Field(min_length=1, description="The study's parts, by name.")
 
@@ -221,10 +224,13 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
             continue
         fields = settings_of(PHASES[phase]).model_fields
         for key in values:
-            if key in _OWN:
+            if key == PROCESSES:
+                if type(values[key]) is not int or values[key] < 1:
+                    yield problem("this is a whole number ≥ 1", "recipes", phase, key)
+            elif key in _OWN:
                 yield problem(f"{key!r} is set by the study itself", "recipes", phase, key)
             elif key not in fields:
-                hint = suggestion(key, fields, what="valid keys")
+                hint = suggestion(key, [*fields, PROCESSES], what="valid keys")
                 yield problem(f"unknown setting {key!r} of the recipe; {hint}", "recipes", phase, key)
     if len(set(settings.seeds)) < len(settings.seeds):
         yield problem("a seed stands twice", "seeds")
@@ -240,7 +246,8 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
         )
     shipped = [start for start in map(settings.start_of, IMITATION) if start in shipped_adapters()]
     for name, part in settings.environments.items():
-        if shipped and part.held_out_task_type is not None and part.environment == ALFWORLD:
+        asked = any(games.task_types != "trained" for games in part.evaluate.values())
+        if shipped and asked and part.held_out_task_type is not None and part.environment == ALFWORLD:
             message = (
                 f"the shipped adapter {shipped[0]} was trained on this task type; begin with a fresh adapter"
             )

@@ -1,6 +1,6 @@
-"""The process of a stage: ``dyna`` with given arguments, which is interrupted when the study that started it is gone.
+"""``dyna`` with given arguments in a process that is interrupted when the one that started it is gone.
 
-Standard input is a pipe that the study holds open and never writes to. When it ends, the study was killed, and the
+Standard input is a pipe that the parent holds open and never writes to. When it ends, the parent was killed, and the
 command gets what Ctrl-C would send: it keeps what it has, and nobody else finds it still at work.
 """
 

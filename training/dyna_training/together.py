@@ -1,0 +1,73 @@
+"""One command as several processes of this machine that train together, started by torch's launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from dyna_graph.errors import DynaError
+from dyna_training.child import GRACE
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C or SIGTERM."""
+
+
+def run_together(words: Sequence[str], processes: int) -> int:
+    """Run a command of ``dyna`` as several processes, one for each GPU, or for a share of the cores.
+
+    Ctrl-C and SIGTERM reach all of them, and each gets the time to keep what it has. When one fails, or this process
+    is killed, the others end.
+
+    Args:
+        words: What stands after ``dyna``.
+        processes: How many.
+
+    Returns:
+        The exit code: of the first process that failed, `INTERRUPTED`, or 0.
+
+    Raises:
+        DynaError: There are not so many GPUs, or cores where there is no GPU.
+    """
+    import torch
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    gpus, cores = torch.cuda.device_count(), len(os.sched_getaffinity(0))
+    if processes > (gpus or cores):
+        has = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"{cores} core{'s' * (cores > 1)} and no GPU"
+        raise DynaError(f"{processes} processes cannot train together here: there is {has}")
+    if not gpus:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores // processes))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", f"{GRACE:.0f}")
+    for name in [n for n in logging.root.manager.loggerDict if n.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.ERROR)  # of what ends it, the processes themselves tell
+    launch = ("--standalone", f"--nproc-per-node={processes}", "-m", "dyna_training.child", *words)
+    try:
+        with _watched_for():
+            main(list(launch))
+    except SignalException:
+        return INTERRUPTED
+    except ChildFailedError as failed:
+        return abs(failed.get_first_failure()[1].exitcode)
+    return 0
+
+
+@contextmanager
+def _watched_for() -> Iterator[None]:
+    """Give processes that are started here a standard input that ends with this process."""
+    before = os.dup(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+    ours, held = os.pipe()
+    os.dup2(ours, 0)
+    os.close(ours)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(held)
