@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from dyna_graph.errors import DynaError
 from dyna_graph.plugins import how_to_install
-from dyna_nodes.journal.servers import parameters
+from dyna_nodes.journal.servers import patience
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -128,14 +128,14 @@ def postgres_checkpointer(url: str) -> PostgresSaver:
     class ThreadedPostgresSaver(_InThreads, PostgresSaver):
         """`PostgresSaver` for sync and async code."""
 
-    kwargs = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
     pool: Any = None
     try:
-        parameters(url)
+        waits = patience(url)
     except ValueError as error:
         raise DynaError(f"cannot keep checkpoints in Postgres: {error}") from error
+    kwargs = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row, **waits}
     try:
-        psycopg.connect(url, connect_timeout=10).close()  # a pool would try for half a minute to say the same
+        psycopg.connect(url, **waits).close()  # a pool would try for half a minute to say the same
         pool = ConnectionPool(
             url,
             min_size=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 import traceback
 import uuid
@@ -108,6 +109,24 @@ def test_a_connection_that_breaks_is_made_again(postgres_url: str) -> None:
         )
     journal.finish(intent(), "unknown")
     assert [i.status for i in journal.open("t", "")] == ["unknown"]
+
+
+def test_a_server_that_has_gone_without_a_word_is_noticed_soon(postgres_url: str) -> None:
+    """Unless its address says otherwise; and one that never answers holds nobody up."""
+    url = f"{postgres_url}{'&' if '?' in postgres_url else '?'}keepalives_idle=7"
+    told = IntentJournal(url).storage._connection.info.get_parameters()
+    assert (told["keepalives_idle"], told["keepalives_count"], told["tcp_user_timeout"]) == (
+        "7",
+        "3",
+        "60000",
+    )
+    saver = postgres_checkpointer(url)
+    with saver.conn.connection() as connection:
+        assert connection.info.get_parameters()["keepalives_interval"] == "10"
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        nowhere = f"postgresql://me@127.0.0.1:{mute.getsockname()[1]}/x?connect_timeout=2"
+        with pytest.raises(JournalError, match="timeout"):
+            IntentJournal(nowhere)
 
 
 def test_a_journal_that_cannot_be_reached_says_so_without_its_password(postgres_url: str) -> None:

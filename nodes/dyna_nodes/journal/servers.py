@@ -12,6 +12,13 @@ from dyna_nodes.journal.schema import TABLE, schema
 POSTGRES = ("postgres://", "postgresql://")
 _MAKING = 0x64796E61
 """Number of the lock that those take who make the table: two at a time would trip over each other."""
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 _UNREADABLE = (
     "its address cannot be read; write postgresql://user:password@host:port/database, special characters of user and "
     "password as %XX"
@@ -43,6 +50,18 @@ def parameters(url: str) -> dict[str, Any]:
     if "@" in str(parts.get("host", ""))[1:]:  # of a password with a bare @, the rest
         raise ValueError(_UNREADABLE)
     return parts
+
+
+def patience(url: str) -> dict[str, int]:
+    """Return how long to wait for a server that has gone without a word, as far as its address says nothing about it.
+
+    It is noticed within a minute. The system's own patience is two hours, in which an agent would stand still.
+
+    Raises:
+        ValueError: The address cannot be read; nothing of it is quoted.
+    """
+    said = parameters(url)
+    return {name: value for name, value in _PATIENCE.items() if name not in said}
 
 
 class PostgresTable:
@@ -127,7 +146,9 @@ class PostgresTable:
             if not self._url:
                 raise self._psycopg.OperationalError("the journal is closed")
             # Prepared statements would be lost behind a pooler that gives each transaction another connection.
-            connection = self._psycopg.connect(self._url, autocommit=True, prepare_threshold=None)
+            connection = self._psycopg.connect(
+                self._url, autocommit=True, prepare_threshold=None, **patience(self._url)
+            )
             try:
                 self._make_table(connection)
             except BaseException:

@@ -37,7 +37,7 @@ class Server:
         self.url = url.rstrip("/")
         self._key = api_key
         self._made: tuple[int, httpx.AsyncClient] | None = None
-        self._parents: dict[str, str | None] | None = None
+        self._parents: dict[str, str | None] = {}
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send a request and return the answer.
@@ -128,7 +128,7 @@ class Server:
             ServerError: The model is a LoRA module: vLLM 0.32 on a CPU dies when one is asked for log-probabilities of
                 a prompt, and with it everything else that it serves.
         """
-        if self._parents is None:
+        if model not in self._parents:
             self._parents = await self._list()
         if self._parents.get(model) is not None:
             raise ServerError(
