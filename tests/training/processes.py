@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,6 +57,24 @@ def in_one_group(command: list[str], count: int, **environment: str) -> None:
         assert [process.returncode for process in processes] == [0] * count, said
     finally:
         end(processes)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def are_gone(pids: Iterable[int], seconds: float = 20.0) -> bool:
+    """Return whether processes end within some seconds."""
+    limit = time.monotonic() + seconds
+    while running := any(alive(pid) for pid in pids):
+        if time.monotonic() > limit:
+            break
+        time.sleep(0.05)
+    return not running
 
 
 def descendants(pid: int) -> list[tuple[int, bytes]]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from dyna_training.recipes.common import last_checkpoint
 from dyna_training.recipes.loss import losses
 from dyna_training.rollouts import play
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
-from tests.training.processes import descendants, end, in_one_group, wait_for
+from tests.training.processes import are_gone, descendants, end, in_one_group, wait_for
 
 KINDS = {
     "multi-gpu": DistributedType.MULTI_GPU,
@@ -173,10 +172,7 @@ def test_processes_that_train_together_end_together(
         training.send_signal(how)
         _, problems = training.communicate()
         assert training.returncode == (-how if how == signal.SIGKILL else 130), problems
-        gone = time.monotonic() + 60
-        while any(alive(pid) for pid in helpers):
-            assert time.monotonic() < gone
-            time.sleep(0.05)
+        assert are_gone(helpers, 60)
         kept = last_checkpoint(out)
         assert kept is not None
         if how != signal.SIGKILL:
@@ -184,13 +180,6 @@ def test_processes_that_train_together_end_together(
             assert "death signal" not in problems, "the launcher says nothing beside"
     finally:
         end([training])
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_one_that_fails_ends_all_and_says_why(given: dict[str, Any], tmp_path: Path) -> None:

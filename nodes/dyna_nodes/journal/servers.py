@@ -12,7 +12,7 @@ from dyna_nodes.journal.schema import TABLE, schema
 POSTGRES = ("postgres://", "postgresql://")
 _MAKING = 0x64796E61
 """Number of the lock that those take who make the table: two at a time would trip over each other."""
-_PATIENCE = {
+_PATIENCE: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -52,7 +52,7 @@ def parameters(url: str) -> dict[str, Any]:
     return parts
 
 
-def patience(url: str) -> dict[str, int]:
+def patience(url: str) -> dict[str, Any]:
     """Return how long to wait for a server that has gone without a word, as far as its address says nothing about it.
 
     It is noticed within a minute. The system's own patience is two hours, in which an agent would stand still.

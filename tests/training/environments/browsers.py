@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import time
 from pathlib import Path
 
 import pytest
@@ -42,21 +40,3 @@ def family(pid: int) -> list[int]:
         found += children.get(one, [])
         queue += children.get(one, [])
     return found
-
-
-def are_gone(pids: list[int], seconds: float = 15.0) -> bool:
-    """Return whether processes end within some seconds."""
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        if not any(_runs(pid) for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -22,7 +22,8 @@ from dyna_training.environments.miniwob import tabs as tabs_module
 from dyna_training.environments.miniwob.catalogue import WebPages
 from dyna_training.environments.miniwob.chromium import VARIABLE, Browser, browser_program, pages_folder
 from dyna_training.environments.miniwob.tabs import Tabs, tabs
-from tests.training.environments.browsers import are_gone, family, needs_browser
+from tests.training.environments.browsers import family, needs_browser
+from tests.training.processes import are_gone
 
 GAME = {"game": "login-user/1"}
 

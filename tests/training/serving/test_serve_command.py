@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dyna_graph.cli import app
+from tests.training.processes import alive, are_gone
 from tests.training.serving.stub_vllm import stub_python
 
 pytest.importorskip("transformers")
@@ -67,13 +68,6 @@ def free_port() -> str:
         return str(found.getsockname()[1])
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -108,7 +102,7 @@ def test_it_says_when_it_is_ready_and_leaves_nothing_behind(
     assert alive(child)
     process.send_signal(number)
     output, said = process.communicate(timeout=30)
-    until(lambda: not alive(child))
+    assert are_gone([child])
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", int(port)))
@@ -134,7 +128,7 @@ def test_a_server_that_dies_takes_its_engine_along_and_is_explained(start: Start
     assert "Likely cause: something killed it" in said
     assert f"The whole log: {log}" in said
     assert json.loads(output)["servers"][0]["log"] == log
-    until(lambda: not alive(child))
+    assert are_gone([child])
     assert not file.exists()
 
 
