@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from dyna_nodes.experience import write_trajectory
 from dyna_nodes.nouns import Trajectory
 from dyna_training.cli.study import OUT_OF_TIME, app
 from dyna_training.environments.alfworld.generator import generate
+from dyna_training.evaluation.thinking import Judgement, judged_turns
+from dyna_training.evaluation.thinking.cache import LineCache
+from dyna_training.evaluation.thinking.judges import JUDGEMENTS, CachedJudge
 from dyna_training.rollouts import play
 from dyna_training.study.arms import build
 from dyna_training.study.settings import read_study
@@ -58,12 +62,23 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+class Half:
+    """Finds a simulation in every thinking, and every other one right."""
+
+    name = "openai:judge"
+
+    def judge(self, trajectory: Trajectory, indices: Sequence[int]) -> list[Judgement]:
+        return [Judgement(judge=self.name, simulated=True, correct=index % 2 == 0) for index in indices]
+
+
 def finish(out: Path, stages: dict[str, Stage], name: str, trajectories: list[Trajectory]) -> None:
     """Write a stage as it stands when it has run."""
     folder = StageFolder(out, stages[name])
     folder.product.mkdir(parents=True)
     file = folder.product / "0.jsonl"
-    if folder.stage.product == "data":
+    if folder.stage.kind == "judged":
+        judged_turns(trajectories, CachedJudge(Half(), LineCache(folder.product / JUDGEMENTS)))
+    elif folder.stage.product == "data":
         for trajectory in trajectories:
             write_trajectory(file, trajectory)
     else:
@@ -105,6 +120,35 @@ def test_the_table_of_what_is_finished(config: Path, tmp_path: Path) -> None:
     teacher = results["parts"]["home"]["rows"]["teacher"]
     assert teacher["all"]["coverage"]["value"] == 1
     assert "| dit | 4, – | 25.0%" in (out / "report.md").read_text()
+
+
+def thinking_freely(trajectory: Trajectory) -> Trajectory:
+    steps = tuple(s.model_copy(update={"thought": "Hm, that will work."}) for s in trajectory.transitions)
+    return trajectory.model_copy(update={"transitions": steps})
+
+
+def test_thinking_in_another_form_is_judged_by_a_chat_model(config: Path, tmp_path: Path) -> None:
+    """In stages of their own: the table asks nobody, and has no row for plays that were not judged yet."""
+    mine = config.with_name("judged.yaml")
+    mine.write_text("judge: openai:judge\n" + config.read_text())
+    out = tmp_path / "study"
+    given = ("--config", str(mine), "--out", str(out))
+    stages = build(read_study(str(mine)))
+    [command] = stages["home/judged/dit/new/seed0"].commands
+    assert command[command.index("--judge") + 1] == "openai:judge"
+    games = [generate(s) for s in (7_000_000, 7_000_001)]
+    taught = [thinking_freely(play(game, "teacher", seed=7)) for game in games]
+    before = ("teacher", "evaluate/teacher/new", "abbreviated", "imitation/dit/seed0")
+    for name in (*before, "evaluate/dit/new/seed0"):
+        finish(out, stages, f"home/{name}", taught)
+    assert study(*given, "--report")[0] == 0
+    assert json.loads((out / "results.json").read_text())["parts"]["home"]["rows"] == {}
+    finish(out, stages, "home/judged/teacher/new", taught)
+    finish(out, stages, "home/judged/dit/new/seed0", taught)
+    assert study(*given, "--report")[0] == 0
+    row = json.loads((out / "results.json").read_text())["parts"]["home"]["rows"]["dit"]["all"]
+    assert row["coverage"]["value"] == 1
+    assert 0.4 < row["accuracy"]["value"] < 0.8
 
 
 @pytest.mark.slow

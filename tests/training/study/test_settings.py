@@ -66,6 +66,8 @@ def test_shipped_studies_are_valid_and_make_stages(name: str) -> None:
         (("seeds: [0]", "recipes: {imitation: {procesess: 2}}"), 2, "did you mean 'processes'"),
         (("seeds: [0]", "recipes: {imitate: {epochs: 2}}"), 2, "did you mean 'imitation'"),
         (("seeds: [0]", "run: 3"), 2, "did you mean 'runs'"),
+        (("seeds: [0]", "judge: grouned"), 2, "did you mean 'grounded'"),
+        (("seeds: [0]", "annotator: grouned"), 2, "did you mean 'grounded'"),
         (("seeds: [0]", "abbreviator: structual"), 2, "did you mean 'structural'"),
         (("{games: 2}", "{behaviours: [expart]}"), 6, "did you mean 'expert'"),
         (("games: 1", "task_types: held-out"), 8, "there is no held_out_task_type"),

@@ -15,6 +15,7 @@ from typing import Any, Final
 from dyna_graph.config.source import write_yaml
 from dyna_training.study.settings import (
     ALFWORLD,
+    GROUNDED,
     IMITATION,
     METHODS,
     OBJECTIVES,
@@ -59,11 +60,12 @@ class Part:
     def stages(self) -> Iterator[Stage]:
         """Yield the stages, in no particular order; one that several arms share only once."""
         made: dict[str, Stage] = {}
-        stages = [self.teacher(), *self.teacher_evaluations()]
+        stages = [self.teacher(), *self.teacher_evaluations(), *self.judgements(TEACHER)]
         for seed in self.settings.seeds:
             for arm in self.arms:
                 stages += self.arm(arm, seed)
                 stages += self.evaluations(arm, seed)
+                stages += self.judgements(arm, seed)
                 stages += self.foresights(arm, seed)
         for stage in stages:
             made.setdefault(stage.name, stage)
@@ -222,8 +224,22 @@ class Part:
             "--max-tokens",
             str(settings.max_tokens),
         )
+        if settings.judge != GROUNDED:
+            words += ("--judge", settings.judge)
         words += ("--no-baselines", "--out", _data(name))
         return [Stage(name, (words,), (self.policy(arm, seed), *played))]
+
+    def judgements(self, arm: str, seed: int | None = None) -> list[Stage]:
+        """Return the stages in which a chat model judges what an arm foresaw in its own plays."""
+        if self.settings.judge == GROUNDED:
+            return []
+        stages = []
+        for set_name in self.part.evaluate:
+            played, name = self.evaluation(arm, set_name, seed), self.judgement(arm, set_name, seed)
+            words: Words = ("eval", "thinking", "--rollouts", f"{arm}={_data(played)}")
+            words += ("--judge", self.settings.judge, "--no-baselines", "--out", _data(name))
+            stages.append(Stage(name, (words,), (played,)))
+        return stages
 
     def teacher_evaluations(self) -> list[Stage]:
         """Return the stages in which the teacher plays the same games."""
@@ -237,6 +253,10 @@ class Part:
     def evaluation(self, arm: str, set_name: str, seed: int | None = None) -> str:
         """Return the name of the stage in which an arm plays a set of games."""
         return self._name("evaluate", arm, set_name, *([] if seed is None else [f"seed{seed}"]))
+
+    def judgement(self, arm: str, set_name: str, seed: int | None = None) -> str:
+        """Return the name of the stage in which a chat model judges these plays."""
+        return self._name("judged", arm, set_name, *([] if seed is None else [f"seed{seed}"]))
 
     def foresight(self, arm: str, seed: int) -> str:
         """Return the name of the stage in which an arm is asked what it foresees in the same states."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dyna_nodes.nouns import Trajectory
 from dyna_training.data import read_trajectories
 from dyna_training.evaluation.episodes import game_of
-from dyna_training.evaluation.thinking import judged_turns
+from dyna_training.evaluation.thinking import ThinkingJudge, judged_turns
 from dyna_training.recording import FURTHER
 from dyna_training.traces.abbreviating import load_tokenizer
 
@@ -45,7 +45,9 @@ class Play(NamedTuple):
         return len(self.tokens)
 
 
-def plays(folder: Path, *, seed: int, games: str, domain: str, count: Count) -> Iterator[Play]:
+def plays(
+    folder: Path, *, seed: int, games: str, domain: str, count: Count, judge: ThinkingJudge
+) -> Iterator[Play]:
     """Yield the plays in a collection.
 
     Args:
@@ -54,9 +56,10 @@ def plays(folder: Path, *, seed: int, games: str, domain: str, count: Count) -> 
         games: Name of the set of games.
         domain: Whether they are like those that were trained on.
         count: Number of tokens of a text.
+        judge: Who judges simulations; one that it could not judge counts as none.
     """
     for trajectory in read_trajectories([folder]):
-        judged = [turn.judgement for turn in judged_turns([trajectory])]
+        judged = [turn.judgement for turn in judged_turns([trajectory], judge)]
         yield Play(
             seed=seed,
             games=games,

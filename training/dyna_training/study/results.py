@@ -9,13 +9,21 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
+from dyna_nodes.nouns import Trajectory
 from dyna_training.data import read_trajectories
-from dyna_training.evaluation.thinking import thinking_figures
+from dyna_training.evaluation.thinking import (
+    GroundedJudge,
+    JudgedTurn,
+    ThinkingJudge,
+    figures_of,
+    judged_turns,
+)
+from dyna_training.evaluation.thinking.judges import remembered
 from dyna_training.study import figures
 from dyna_training.study.arms import TEACHER, Part
 from dyna_training.study.plays import Count, Play, of_domain, plays, token_counter
 from dyna_training.study.runner import Known, Runner
-from dyna_training.study.settings import IMITATION, Arm, StudySettings
+from dyna_training.study.settings import GROUNDED, IMITATION, Arm, StudySettings
 from dyna_training.study.stages import training_metrics
 
 FORMAT: Final = "dyna-study/1"
@@ -73,17 +81,21 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
     thinking: dict[str, Any] = {}
     for arm in (TEACHER, *part.arms):
         found: list[Play] = []
-        folders = []
+        trajectories: list[Trajectory] = []
+        turns: list[JudgedTurn] = []
         for name, seed, games in _evaluations(part, arm):
-            if known[name].state == "finished":
+            judge = _judge(part, arm, games, seed, runner, known)
+            if known[name].state == "finished" and judge is not None:
                 folder = runner.folder(name).product
-                folders.append(folder)
                 domain = part.part.evaluate[games].domain
-                found += plays(folder, seed=seed, games=games, domain=domain, count=count)
+                found += plays(folder, seed=seed, games=games, domain=domain, count=count, judge=judge)
+                played = list(read_trajectories([folder]))
+                trajectories += played
+                turns += judged_turns(played, judge)
         if found:
             arms[arm] = found
             # An arm that never acted has no thinking to judge.
-            judged = thinking_figures(read_trajectories(folders)) if any(p.turns for p in found) else None
+            judged = figures_of(trajectories, turns, played=True) if turns else None
             thinking[arm] = None if judged is None else judged.model_dump(mode="json")
     rows = {arm: figures.row(found) for arm, found in arms.items()}
     for arm, row in rows.items():
@@ -120,6 +132,17 @@ def _evaluations(part: Part, arm: str) -> list[tuple[str, int, str]]:
         for games in part.part.evaluate
         for seed in seeds
     ]
+
+
+def _judge(
+    part: Part, arm: str, games: str, seed: int, runner: Runner, known: Mapping[str, Known]
+) -> ThinkingJudge | None:
+    """Return who judges the simulations of an evaluation; None while a chat model has not done so."""
+    if part.settings.judge == GROUNDED:
+        return GroundedJudge()
+    name = part.judgement(arm, games, None if arm == TEACHER else seed)
+    finished = known[name].state == "finished"
+    return remembered(part.settings.judge, runner.folder(name).product) if finished else None
 
 
 def _data(part: Part, arm: Arm, runner: Runner, known: Mapping[str, Known]) -> dict[str, int]:

@@ -54,6 +54,8 @@ Types = Literal["trained", "held-out", "all"]
 METHODS: Final = ("structural", "extractive")
 """How thinking is shortened without a chat model."""
 GENERATED: Final = "generated"
+GROUNDED: Final = "grounded"
+"""Who annotates and judges without a chat model: what the environment says."""
 ALFWORLD: Final = "dyna/ALFWorld-v0"
 
 
@@ -161,7 +163,12 @@ class StudySettings(Section):
     )
     concurrency: int = Field(16, ge=1, description="Episodes that are played at once, in one batch.")
     annotator: str = Field(
-        "grounded", description="Who writes differences and critiques: grounded, or a chat model."
+        GROUNDED, description="Who writes differences and critiques: grounded, or a chat model."
+    )
+    judge: str = Field(
+        GROUNDED,
+        description="Who holds simulations against what happened: grounded, for this project's form of thinking, or a "
+        "chat model, for any other.",
     )
     abbreviator: str = Field(
         "structural",
@@ -238,6 +245,12 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
     if "rft-matched" in arms and settings.matched_to not in OBJECTIVES:
         message = f"rft-matched gets the gradient tokens of a DDT arm; {', '.join(OBJECTIVES)}"
         yield problem(message, "matched_to")
+    for key in ("judge", "annotator"):
+        if (name := getattr(settings, key)) != GROUNDED and ":" not in name:
+            yield problem(
+                f"no {key} is called {name!r}, and it names no chat model; {suggestion(name, [GROUNDED])}",
+                key,
+            )
     if settings.abbreviator not in METHODS and ":" not in settings.abbreviator:
         hint = suggestion(settings.abbreviator, METHODS)
         yield problem(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.evaluation.thinking.cache import LineCache
@@ -13,6 +15,9 @@ from dyna_training.evaluation.thinking.turns import (
     Judgement,
     ThinkingJudge,
 )
+
+JUDGEMENTS: Final = "judgements.jsonl"
+"""Where an evaluation keeps what a judge said."""
 
 
 class CachedJudge:
@@ -45,6 +50,26 @@ class CachedJudge:
         step = trajectory.transitions[index]
         before = trajectory.history(index).digest
         return digest_of("judgement", self.name, before, step.thought, step.action.digest, step.observation)
+
+
+class _Nobody:
+    """Judges nothing: stands behind what a judge said earlier."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def judge(self, trajectory: Trajectory, indices: Sequence[int]) -> list[Judgement]:
+        return [Judgement(judge=self.name, simulated=None, problem="nobody has judged it") for _ in indices]
+
+
+def remembered(name: str, folder: Path) -> ThinkingJudge:
+    """Return a judge that says what the one of this name has said in an evaluation, and asks nobody.
+
+    Args:
+        name: ``grounded`` or ``provider:model``.
+        folder: The folder of the evaluation.
+    """
+    return GroundedJudge() if name == GROUNDED else CachedJudge(_Nobody(name), LineCache(folder / JUDGEMENTS))
 
 
 def judge_named(name: str, cache: LineCache) -> ThinkingJudge:

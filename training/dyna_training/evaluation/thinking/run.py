@@ -23,7 +23,7 @@ from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, iden
 from dyna_training.evaluation.thinking.cache import LineCache
 from dyna_training.evaluation.thinking.correlation import Figure
 from dyna_training.evaluation.thinking.figures import figures_of
-from dyna_training.evaluation.thinking.judges import judge_named
+from dyna_training.evaluation.thinking.judges import JUDGEMENTS, judge_named
 from dyna_training.evaluation.thinking.results import ThinkingFigures
 from dyna_training.evaluation.thinking.states import (
     Forks,
@@ -124,7 +124,7 @@ def evaluate(settings: ThinkingEvaluation, progress: Progress = no_progress) -> 
         StateError: A recorded state cannot be reached again.
         ValueError: Nothing can be judged.
     """
-    judge = judge_named(settings.judge, LineCache(settings.out / "judgements.jsonl"))
+    judge = judge_named(settings.judge, LineCache(settings.out / JUDGEMENTS))
     rote = Rote(settings, progress)
     own = [m for choice in settings.rollouts for m in _own(choice, settings, judge, rote, progress)]
     fixed: list[Measured] = []
