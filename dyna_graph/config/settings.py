@@ -258,7 +258,8 @@ class ToolSettings(Settings):
     timeout: Seconds | None = None
     """Seconds that a call may take; then its outcome is unknown. Left out: no limit."""
     irreversible: bool = False
-    """The effect cannot be undone: the intent is forced to the disk before the tool runs."""
+    """The effect cannot be undone: the intent is forced to the disk before the tool runs, and where there is a world
+    model, a call needs a predicted success (see `needs_success`)."""
     idempotent: bool = False
     """Calling it twice has the effect of calling it once, so it may be retried."""
     retries: CountOrZero = 0

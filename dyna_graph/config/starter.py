@@ -4,7 +4,9 @@ STARTER = """\
 # A Dyna agent: it imagines what its actions would do before it does them.
 # Your editor explains every key (docs/reference/configuration.md does, too); `dyna check dyna.yaml` checks.
 
-# The policy proposes actions: provider:model, local:base[+adapter] or vllm:model@http://host:8000/v1
+# The policy proposes actions: provider:model such as openai:gpt-5-mini, local:base[+adapter] or
+# vllm:model@http://host:8000/v1. The small base model is for trying things out; without an adapter it seldom calls a
+# tool.
 model: local:smollm2
 
 # The world model imagines what each proposed action would do.
@@ -18,7 +20,8 @@ critic:
     tools: "*"
 
 # shadow: imagine and record. advise: also add hints to results. enforce: stop what is rejected.
-# Start with shadow: it costs nothing but time and collects the experience to train on.
+# Start with shadow: nothing is blocked, and the experience to train on is collected. World model and judge are asked
+# about every call.
 mode: shadow
 dry_run: false        # true: no tool runs, predictions take the place of results
 

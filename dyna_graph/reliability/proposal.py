@@ -35,7 +35,7 @@ def propose(report: TrustReport, config: DynaConfig | None = None) -> str:
         lines.append("# Where trust is lost a human is asked, which needs a checkpointer.")
     left = [tool for tool in report.tools if not tool.proposed]
     if left:
-        lines.append("# Not under enforce yet, they run as before:")
+        lines.append("# Not proven yet, no critic judges them:")
     text = write_yaml({"mode": "enforce", "critic": critics})
     return "\n".join(lines) + "\n" + _reasons(report, "#   ") + text
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Noun
@@ -107,6 +108,12 @@ class LoopSettings(Noun):
     critic_timeout: float | None = Field(default=None, gt=0)
     tools: Mapping[str, ToolSettings] = Field(default_factory=dict)
 
+    @field_validator("tools")
+    @classmethod
+    def _each_glob_is_reached(cls, tools: Mapping[str, ToolSettings]) -> Mapping[str, ToolSettings]:
+        refuse_unreached_globs(tools)
+        return tools
+
     def tool(self, name: str) -> ToolSettings:
         """Return the settings of one tool."""
         if name in self.tools:
@@ -123,6 +130,32 @@ class LoopSettings(Noun):
 
 
 _DEFAULT = ToolSettings()
+
+
+def refuse_unreached(name: str, globs: Sequence[str], earlier: Sequence[str]) -> None:
+    """Refuse what can never match, because everything it matches is matched by something earlier.
+
+    Raises:
+        PydanticCustomError: It cannot; raised in a validator, this becomes a problem of the settings.
+    """
+    before = [next((g for g in earlier if fnmatchcase(glob, g)), None) for glob in globs]
+    if None not in before:
+        raise PydanticCustomError(
+            "never_reached",
+            "{name} is never reached, because {before} stands before it; put the more special one first",
+            {"name": repr(name), "before": " and ".join(sorted({repr(b) for b in before}))},
+        )
+
+
+def refuse_unreached_globs(tools: Iterable[str]) -> None:
+    """Refuse names and globs of tools, in order, of which one can never match.
+
+    Raises:
+        PydanticCustomError: As `refuse_unreached`.
+    """
+    globs = [glob for glob in tools if any(c in glob for c in "*?[")]  # a plain name always comes first
+    for index, glob in enumerate(globs):
+        refuse_unreached(glob, (glob,), globs[:index])
 
 
 def loop_settings(**values: Any) -> LoopSettings:

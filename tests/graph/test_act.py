@@ -20,6 +20,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
+from dyna_graph import DynaMiddleware
 from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.core import session_of
 from dyna_nodes.experience import ExperienceLog
@@ -256,6 +257,15 @@ def test_other_tools_are_not_retried(drive: Any) -> None:
     assert tries == [1]
     with pytest.raises(ValueError, match="idempotent"):
         create_dyna_agent(ScriptedChatModel(script=[]), [flaky], tool_settings={"flaky": {"retries": 2}})
+
+
+@pytest.mark.parametrize("door", ["graph", "middleware"])
+def test_settings_that_no_tool_would_get_are_refused(door: str) -> None:
+    settings: Any = {"*": {"timeout": 30}, "refund_*": {"irreversible": True}}
+    make: Any = DynaMiddleware if door == "middleware" else create_dyna_agent
+    given: list[Any] = [] if door == "middleware" else [ScriptedChatModel(script=[]), []]
+    with pytest.raises(ValueError, match=r"'refund_\*' is never reached, because '\*' stands before it"):
+        make(*given, tool_settings=settings)
 
 
 def test_a_tool_that_hangs_has_an_unknown_outcome(drive: Any, tmp_path: Any) -> None:

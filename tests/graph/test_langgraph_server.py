@@ -21,7 +21,7 @@ from dyna_nodes.experience import ExperienceLog
 
 pytest.importorskip("langgraph_cli")
 pytest.importorskip("langgraph_api")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "07_langgraph_server"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "06_langgraph_server"
 GO: Any = {"messages": [{"role": "user", "content": "My lamp was broken."}]}
 
 

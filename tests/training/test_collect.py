@@ -18,7 +18,7 @@ from dyna_nodes.nouns import Trajectory
 from dyna_nodes.testing import ScriptedChatModel, call
 from dyna_training.behaviours import INVALID_RATE, MIXTURE, mixture, mixture_digest
 from dyna_training.collect import CollectSettings, collect, plan
-from dyna_training.collection import CollectError
+from dyna_training.collection import CollectError, Collection
 from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld import GameFileError
 from dyna_training.environments.alfworld.generator import generate, write
@@ -328,6 +328,20 @@ def test_thinking_that_looks_like_an_action_is_none(tmp_path: Path) -> None:
     recorder.player = ModelPlayer("a model", ScriptedChatModel(script=[quoted]), [act], 1)
     trajectory = load(Trajectory, recorder(Episode("generated:5", "a model", 0)).line)
     assert trajectory.transitions[0].thought == "The task says:\n > go north"
+
+
+def test_a_response_without_an_action_ends_the_episode_and_is_counted(tmp_path: Path) -> None:
+    """A teacher that answers in prose is no teacher that failed at the game; the summary says so."""
+    script = [call("act", command="look"), "I would open the fridge now."]
+    recorder = Recorder(0, settings(tmp_path, max_steps=3).model_dump(mode="json"))
+    [act] = environment_tools("dyna/ALFWorld-v0", max_steps=3)
+    recorder.player = ModelPlayer("a model", ScriptedChatModel(script=script), [act], 3)
+    record, line = recorder(Episode("generated:5", "a model", 0))
+    assert (record.outcome, record.steps, record.unacted) == ("failure", 1, True)
+    assert record_of(line) == record, "a collection that goes on knows it, too"
+    collection = Collection(tmp_path)
+    collection.recorded[record.key] = record
+    assert collection.counts()["by_behaviour"]["a model"]["without_action"] == 1
 
 
 def test_recorder_and_keys(tmp_path: Path) -> None:

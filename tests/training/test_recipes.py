@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -274,6 +275,20 @@ def test_a_run_learns_and_leaves_a_folder_that_explains_itself(
     assert isinstance(model.invoke("You are in a kitchen.").content, str)
     again = train_of(recipe)(wanted)
     assert again == metrics
+
+
+def test_rows_are_no_longer_than_the_base_reads(
+    base: str, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is longer is left out and counted, as what is longer than ``max_tokens``."""
+    small = tmp_path / "base"
+    shutil.copytree(base, small)
+    config = json.loads((small / "config.json").read_text())
+    (small / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1200}))
+    metrics = train_of("policy")(settings("policy", str(small), data, tmp_path / "run", successes_only=False))
+    assert "reads no more than 1200 tokens" in caplog.text
+    assert metrics["left_out"] > 0
+    assert json.loads((tmp_path / "run" / "configuration.json").read_text())["max_tokens"] == 1200
 
 
 def test_all_weights_can_be_trained(base: str, data: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from dyna_training.environments.catalogue import ALFWORLD, TooFewGames, catalogu
 from dyna_training.hosts import Host, Work, WorkersFailed
 from dyna_training.processes import Processes
 from dyna_training.recording import Episode, Recorder
-from dyna_training.teachers.grounded import distribution, distribution_digest
+from dyna_training.teachers import forking, grounded
 from dyna_training.workers import Pool, Report
 
 FAILURES: Final = 10
@@ -288,6 +288,11 @@ class _Run:
         self.file.write_now_and_then(progress)
         self.on_progress(progress)
 
+    def _distribution(self) -> dict[str, object]:
+        """Return what the teacher of this environment draws from."""
+        teacher = grounded if self.settings.environment == ALFWORLD else forking
+        return {**teacher.distribution(), "digest": teacher.distribution_digest()}
+
     def write_manifest(self) -> dict[str, Any]:
         """Write the manifest and return it."""
         settings = self.settings
@@ -297,7 +302,7 @@ class _Run:
             "command": self.command,
             "settings": settings.model_dump(mode="json"),
             "mixture": {**mixture(), "digest": mixture_digest()} if frozen else None,
-            "teacher": {**distribution(), "digest": distribution_digest()} if teaches else None,
+            "teacher": self._distribution() if teaches else None,
             "failed": self.failed,
             "crashes": self.meter.crashes,
             "recycled": self.meter.recycled,

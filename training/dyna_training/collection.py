@@ -166,6 +166,8 @@ class Collection:
         for record in records:
             counter = by.setdefault(record.policy, Counter())
             counter.update({"episodes": 1, "transitions": record.steps, record.outcome: 1})
+            if record.unacted:
+                counter["without_action"] += 1
         return {
             "episodes": len(records),
             "transitions": sum(r.steps for r in records),

@@ -55,13 +55,23 @@ class Episode(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a collection knows of a recorded episode."""
+    """What a collection knows of a recorded episode.
+
+    Attributes:
+        game: Key of the game.
+        policy: Who played.
+        seed: Seed of the episode.
+        outcome: As in `Trajectory`.
+        steps: Number of executed steps.
+        unacted: Whether it ended with a response without an action that could be read.
+    """
 
     game: str
     policy: str
     seed: int
     outcome: str
     steps: int
+    unacted: bool = False
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -80,10 +90,16 @@ def record_of(line: bytes) -> Record | None:
         data = json.loads(line)
         origin = data["provenance"]
         game = _played(origin["environment"])
-        outcome, steps = data.get("outcome", "unknown"), len(data.get("transitions", ()))
-        return Record(game, origin["policy"], origin.get("seed", 0), outcome, steps)
+        outcome, steps = data.get("outcome", "unknown"), data.get("transitions", ())
+        unacted = _unacted(outcome, steps and steps[-1].get("done"))
+        return Record(game, origin["policy"], origin.get("seed", 0), outcome, len(steps), unacted)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _unacted(outcome: str, done: object) -> bool:
+    """Tell, of an episode's outcome and whether its last step ended it, whether its player stopped acting."""
+    return outcome == "failure" and not done
 
 
 def _played(origin: str) -> str:
@@ -130,7 +146,8 @@ class Recorder:
             raise TaskError(str(error)) from error
         key = _played(trajectory.provenance.environment)
         steps = len(trajectory.transitions)
-        record = Record(key, episode.player, episode.seed, trajectory.outcome, steps)
+        unacted = _unacted(trajectory.outcome, steps and trajectory.transitions[-1].done)
+        record = Record(key, episode.player, episode.seed, trajectory.outcome, steps, unacted)
         return Played(record, trajectory_line(trajectory))
 
     def _play(self, episode: Episode) -> Trajectory:

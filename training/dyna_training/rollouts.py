@@ -11,9 +11,11 @@ from dyna_nodes.codec.actions import parse_action
 from dyna_nodes.codec.world_model import DISCOUNT
 from dyna_nodes.nouns import Action, Counterfactual, Provenance, Trajectory, Transition, digest_of
 from dyna_training.behaviours import Behaviour, BehaviourName, Mixed, other_commands
+from dyna_training.environments.alfworld.experts import SearchingExpert
 from dyna_training.environments.base import Expert, ForkableEnv
 from dyna_training.environments.catalogue import ALFWORLD, catalogue
 from dyna_training.sessions import solves
+from dyna_training.teachers.forking import ForkingTeacher
 from dyna_training.teachers.grounded import GroundedTeacher
 
 ENVIRONMENT: Final = ALFWORLD
@@ -81,14 +83,19 @@ def value_after(env: ForkableEnv, expert: Expert, reward: float, *, over: bool) 
     return return_to_go(env, expert, solved=over)
 
 
-def player_of(name: BehaviourName, rng: random.Random, max_steps: int = 50) -> Behaviour:
+def player_of(
+    name: BehaviourName, rng: random.Random, max_steps: int = 50, *, household: bool = True
+) -> Behaviour:
     """Return the behaviour of a name, for one episode.
 
     Args:
         name: Which behaviour.
         rng: The episode's random generator.
         max_steps: Longest episode.
+        household: Whether this is ALFWorld, whose teachers know more.
     """
+    if name == "teacher-future" and not household:
+        return ForkingTeacher(rng, max_steps)
     if name == "teacher" or name == "teacher-future" or name == "teacher-noisy":
         return GroundedTeacher(name, rng, max_steps)
     return Mixed(name, rng, max_steps)
@@ -125,7 +132,7 @@ def play(
     expert = env.expert()
     if expert is None:
         raise ValueError(f"{environment} has no expert, so nothing can be labelled")
-    player = player_of(behaviour, rng, max_steps)
+    player = player_of(behaviour, rng, max_steps, household=isinstance(expert, SearchingExpert))
     other_rng = random.Random(digest_of(seed, info["game_id"].rpartition("/")[2], behaviour, "forks"))
     trajectory = Trajectory(
         id=episode_id(info["game_id"], behaviour, seed),

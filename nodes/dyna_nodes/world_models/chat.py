@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -19,6 +19,8 @@ from dyna_nodes.codec.world_model import Context
 from dyna_nodes.nouns import Action, History, Prediction, Query, Trajectory
 from dyna_nodes.scoring import solved
 
+SuccessOf = Literal["task", "call"]
+
 INSTRUCTION = """
 You are the world that an agent acts in. Answer each action with exactly what its tool or environment will
 answer: same wording, nothing added, nothing left out. If an action cannot have any effect, say what the world
@@ -27,8 +29,13 @@ Answer in this form and with nothing else:
 <observation>
 what the agent will see
 </observation>
-<success>yes if this action completes the task, otherwise no</success>{value}
+<success>yes if this {success}, otherwise no</success>{value}
 """
+SUCCESS: Mapping[SuccessOf, str] = {
+    "task": "action completes the task",
+    "call": "call does what the user wants, and nothing else",
+}
+"""What is asked by ``success``."""
 VALUE = "\n<value>from 0 to 100: how likely the task will be completed in the end, after this action</value>"
 
 _OBSERVATION = re.compile(
@@ -50,6 +57,9 @@ class ChatWorldModel:
         model: Any chat model, or its name as `init_chat_model` takes it.
         examples: Trajectories that are shown before the question, whole; none is zero-shot.
         tools: What the tools do, by name.
+        success_of: What a predicted success means: that the action completes the ``task``, which is right for games
+            and for a last, decisive call; or that the ``call`` does what the user wants, for tools of which several
+            are called on the way.
         value: Also ask how likely the task will be completed in the end.
         context: ``agent``: a hidden state in the history is left out; ``privileged``: it is told to the
             model, and a history without one is an error.
@@ -63,6 +73,7 @@ class ChatWorldModel:
         *,
         examples: Sequence[Trajectory] = (),
         tools: Mapping[str, str] | None = None,
+        success_of: SuccessOf = "task",
         value: bool = False,
         context: Context = "agent",
         instruction: str | None = None,
@@ -70,6 +81,8 @@ class ChatWorldModel:
     ) -> None:
         if context not in ("agent", "privileged"):
             raise ValueError(f"unknown context {context!r}; choose 'agent' or 'privileged'")
+        if success_of not in SUCCESS:
+            raise ValueError(f"unknown success_of {success_of!r}; choose 'task' or 'call'")
         self.model = named(model)
         self.value = value
         self.context = context
@@ -78,7 +91,9 @@ class ChatWorldModel:
             or getattr(self.model, "model", None)
             or self.model.get_name()
         )
-        default = INSTRUCTION.format(untrusted=UNTRUSTED, value=VALUE if value else "").strip()
+        default = INSTRUCTION.format(
+            untrusted=UNTRUSTED, success=SUCCESS[success_of], value=VALUE if value else ""
+        ).strip()
         parts = [default if instruction is None else instruction]
         if tools:
             parts.append("The tools:\n" + fence("tools", "\n".join(f"{k}: {v}" for k, v in tools.items())))

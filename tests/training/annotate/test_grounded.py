@@ -11,7 +11,7 @@ from dyna_nodes.codec.objectives import why_not
 from dyna_nodes.codec.thinking import holds, sentences, simulation_line, simulation_of
 from dyna_nodes.nouns import Action, Trajectory, Transition
 from dyna_training.annotate.annotating import annotate_trajectory
-from dyna_training.annotate.annotator import AnnotationObjective, AnnotatorError
+from dyna_training.annotate.annotator import AnnotationObjective
 from dyna_training.annotate.grounded import GroundedAnnotator
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.rollouts import play
@@ -146,7 +146,21 @@ def test_differences_are_written_for_every_turn_and_a_judgement_has_labels_only(
 
 
 @pytest.mark.parametrize("task", ["", "Write a poem.", "Your task is to: put a mug in desk."])
-def test_another_environment_is_refused_with_the_reason(task: str) -> None:
-    trajectory = run(("go to desk 1", "You arrive at desk 1.", "Done.")).model_copy(update={"task": task})
-    with pytest.raises(AnnotatorError, match="not a task of ALFWorld"):
-        GroundedAnnotator("critique").annotate(trajectory, [0])
+def test_of_another_environment_a_note_repeats_what_was_observed(task: str) -> None:
+    trajectory = run(
+        ("go east", "You see a key.", "-= Hall =-. You see a key. A door is here."),
+        ("take key", "You hold a key.", "You see a key. It is too hot."),
+        ("wait", "", "You see a key. It is too hot."),
+    ).model_copy(update={"task": task})
+    critiques = [
+        a.notes.get("critique") for a in GroundedAnnotator("critique").annotate(trajectory, [0, 1, 2])
+    ]
+    assert critiques == ["Yes, you see a key.", "Wait, you see a key.", None]
+    differences = [
+        a.notes["difference"] for a in GroundedAnnotator("difference").annotate(trajectory, [0, 1, 2])
+    ]
+    assert differences == [
+        "-= Hall =-. You see a key. A door is here.",
+        "It is too hot.",
+        "No changes.",
+    ]

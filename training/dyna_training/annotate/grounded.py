@@ -1,8 +1,8 @@
 """Notes by the environment itself: what an action changed, and whether its simulation came true.
 
 No model is asked. The thinking has to be in the shared form (`dyna_nodes.codec.thinking`), so that the simulation of
-the executed action can be read; it is held against the recorded observation word for word, and the reasons come from
-what the history says about the household.
+the executed action can be read; it is held against the recorded observation word for word. In ALFWorld the reasons come
+from what the history says about the household; elsewhere a note repeats what was observed (`plain`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from dyna_training.annotate.annotator import (
     SIMULATION_CORRECT,
     Annotation,
     AnnotationObjective,
-    AnnotatorError,
 )
+from dyna_training.annotate.plain import plain_critique, plain_difference
 from dyna_training.environments.alfworld.differences import difference
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.refusals import refusal, where
@@ -46,7 +46,7 @@ LISTED: Final = 3
 
 
 class GroundedAnnotator:
-    """Annotates runs in ALFWorld from their own record.
+    """Annotates runs from their own record.
 
     Args:
         objective: What it writes.
@@ -58,28 +58,23 @@ class GroundedAnnotator:
         self.objective = objective
 
     def annotate(self, trajectory: Trajectory, indices: Sequence[int]) -> list[Annotation]:
-        """Annotate the turns at ``indices``; one annotation for each.
-
-        Raises:
-            AnnotatorError: The task is none of ALFWorld's.
-        """
-        try:
-            world = KnownWorld(trajectory.task)
-        except ValueError as error:
-            raise AnnotatorError(f"not a task of ALFWorld: {error}") from error
-        if world.task is None or not world.receptacles:
-            raise AnnotatorError("not a task of ALFWorld: its first observation names no place and no task")
+        """Annotate the turns at ``indices``; one annotation for each."""
+        world, seen = _household(trajectory.task), trajectory.task
         made: dict[int, Annotation] = {}
         for index, step in enumerate(trajectory.transitions):
             if index in indices:
-                made[index] = self._annotation(index, step, world.fork())
-            world.observe(step.action.text, step.observation)
+                made[index] = self._annotation(index, step, world and world.fork(), seen)
+            if world is not None:
+                world.observe(step.action.text, step.observation)
+            seen = step.observation
         return [made[index] for index in indices]
 
-    def _annotation(self, index: int, step: Transition, before: KnownWorld) -> Annotation:
+    def _annotation(self, index: int, step: Transition, before: KnownWorld | None, seen: str) -> Annotation:
         action, observation = step.action.text, step.observation
         if self.objective == "difference":
             done = bool(solved(step.reward, step.done))
+            if before is None:
+                return Annotation(index, {DIFFERENCE: plain_difference(seen, observation, solved=done)})
             return Annotation(index, {DIFFERENCE: difference(before, action, observation, solved=done)})
         simulation = simulation_of(step.thought, action)
         if simulation is None:
@@ -92,10 +87,21 @@ class GroundedAnnotator:
         if self.objective == "judgement":
             return Annotation(index, labels=labels)
         notes = {
-            CRITIQUE: critique(before, simulation, observation),
+            CRITIQUE: critique(before, simulation, observation)
+            if before is not None
+            else plain_critique(simulation, observation),
             CRITIQUE_AFTER: step.thought[simulation.start : simulation.end],
         }
         return Annotation(index, notes, labels)
+
+
+def _household(task: str) -> KnownWorld | None:
+    """Return what a task of ALFWorld tells; None where it is another one's."""
+    try:
+        world = KnownWorld(task)
+    except ValueError:
+        return None
+    return world if world.task is not None and world.receptacles else None
 
 
 def critique(before: KnownWorld, simulation: InnerSimulation, observation: str) -> str:

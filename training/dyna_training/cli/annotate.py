@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dyna_training.annotate.annotating import Progress
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 SHOWN = 5
 """So many problems are printed; the manifest has all."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dyna_training.collect_progress import Progress
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 STARTING: Final = "starting"
 BETWEEN: Final = 30.0
 """Seconds between two lines about the progress, where there is no terminal."""
@@ -323,6 +323,10 @@ def _summary(manifest: dict[str, Any], out: Path) -> None:
         console.print(f"frozen mixture {manifest['mixture']['digest']}")
     if manifest["teacher"]:
         console.print(f"teacher's distribution {manifest['teacher']['digest']}")
+    for name, row in counts["by_behaviour"].items():
+        if lost := row.get("without_action"):
+            of = f"{lost} of {row['episodes']} episodes"
+            console.print(f"{name}: {of} ended early, with a response in which no action could be read")
     for failure in manifest["failed"]:
         console.print(f"skipped: {failure['player']} on {failure['game']}: {failure['reason']}")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dyna_training.store.rewriting import Decide
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="Look into recorded experience, convert it, choose from it, divide it, hand it to other programs.",
 )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from dyna_training.sessions import Session
 
 app = typer.Typer(
-    no_args_is_help=True, help="List environments, play one yourself, check it, make new games."
+    add_completion=False,
+    no_args_is_help=True,
+    help="List environments, play one yourself, check it, make new games.",
 )
 
 KEYS = {

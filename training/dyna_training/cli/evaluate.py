@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dyna_training.evaluation.world_model import Progress
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="Measure a world model, an agent with and without one, or a policy's own foresight.",
 )

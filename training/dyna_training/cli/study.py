@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from dyna_training.study.runner import Event, Known, Runner
     from dyna_training.study.settings import StudySettings
 
-app = typer.Typer(no_args_is_help=True, help="Run a paper's study as a graph of stages.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Run a paper's study as a graph of stages."
+)
 OUT_OF_TIME = 75
 """Exit code of a study that is not finished because ``--minutes`` were over; as ``EX_TEMPFAIL`` of sysexits."""
 STYLES = {"finished": "green", "begun": "yellow", "failed": "red", "changed": "red", "ready": "bold"}
@@ -127,10 +129,10 @@ def dyna_think(
 @app.command("list")
 def list_studies() -> None:
     """List the shipped study files."""
+    from dyna_training.shipped import told
     from dyna_training.study.settings import shipped_studies
 
-    for name, file in shipped_studies().items():
-        typer.echo(f"{name}  ({file})")
+    typer.echo("\n".join(told(shipped_studies())))
 
 
 def _chosen(globs: list[str], runner: Runner, option: str) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="Import a reasoning model's traces, shorten their thinking, look at both side by side.",
 )

@@ -14,7 +14,9 @@ import typer
 if TYPE_CHECKING:
     from dyna_training.recipes.settings import SftSettings
 
-app = typer.Typer(no_args_is_help=True, help="Train a world model or a policy from recorded episodes.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Train a world model or a policy from recorded episodes."
+)
 
 Config = Annotated[
     str | None, typer.Option(help="Recipe file (YAML), or the name of a shipped one; see `dyna train list`.")
@@ -119,21 +121,21 @@ def launcher(
     accelerate launch --config_file FILE --num_processes 4 -m dyna_training.cli.train policy --out runs/policy
     """
     from dyna_training.accelerate import find_launcher, launchers
+    from dyna_training.shipped import told
 
     if name is not None:
         typer.echo(find_launcher(name))
-        return
-    for each, file in launchers().items():
-        typer.echo(f"{each}  ({file})")
+    else:
+        typer.echo("\n".join(told(launchers())))
 
 
 @app.command("list")
 def list_() -> None:
     """List the shipped recipe files."""
     from dyna_training.recipes.files import shipped_recipes
+    from dyna_training.shipped import told
 
-    for name, file in shipped_recipes().items():
-        typer.echo(f"{name}  ({file})")
+    typer.echo("\n".join(told(shipped_recipes())))
 
 
 def _run(

@@ -159,7 +159,7 @@ class NamedGames(ABC):
     environment: str
     splits: Sequence[str]
     task_types: Sequence[str]
-    behaviours: Sequence[str] = ("expert", "noisy", "random")
+    behaviours: Sequence[str] = ("expert", "noisy", "random", "teacher-future")
     prompt: str
     instead: str = ""
 

@@ -22,7 +22,7 @@ from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
 from dyna_training.recipes.common import fit
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut, fitting
-from dyna_training.recipes.model import prepare
+from dyna_training.recipes.model import prepare, within_context
 from dyna_training.recipes.settings import DdtSettings
 
 Drawn = dict[Objective, list[int]]
@@ -86,6 +86,7 @@ def _only(drawn: Drawn, turns: Sequence[int]) -> Drawn:
 def train(settings: DdtSettings) -> dict[str, Any]:
     """Run the recipe; see `common.fit` for what it returns and raises."""
     base, model = prepare(settings)
+    settings = within_context(settings, base)
     left_out = LeftOut()
     recorded = read_trajectories(settings.data, left_out.problems)
     data = examples(recorded, ChatCodec(base.tokenizer), settings, left_out)

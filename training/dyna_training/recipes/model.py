@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import parse_flag_from_env
@@ -15,6 +16,9 @@ from dyna_nodes.local.base import FINGERPRINT_FILE, Base, load_base
 from dyna_training import attention
 from dyna_training.lora import make_lean
 from dyna_training.recipes.settings import SftSettings
+
+logger = logging.getLogger(__name__)
+S = TypeVar("S", bound=SftSettings)
 
 
 def prepare(settings: SftSettings) -> tuple[Base, Any]:
@@ -54,6 +58,20 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
     if not torch.cuda.is_available() and not in_parts:
         make_lean(model)
     return base, model
+
+
+def within_context(settings: S, base: Base) -> S:
+    """Return the settings with no longer rows than the base reads; what is longer is left out and counted."""
+    context: int = base.model.config.get_text_config().max_position_embeddings
+    if settings.max_tokens <= context:
+        return settings
+    logger.warning(
+        "%s reads no more than %d tokens: that is max_tokens now, not %d",
+        base.name,
+        context,
+        settings.max_tokens,
+    )
+    return settings.model_copy(update={"max_tokens": context})
 
 
 def lora_config(settings: SftSettings) -> LoraConfig:

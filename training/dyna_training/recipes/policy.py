@@ -20,7 +20,7 @@ from dyna_nodes.nouns import Trajectory
 from dyna_training.data import read_trajectories
 from dyna_training.recipes.common import fit
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut, fitting
-from dyna_training.recipes.model import prepare
+from dyna_training.recipes.model import prepare, within_context
 from dyna_training.recipes.settings import PolicySettings
 from dyna_training.selection import select
 
@@ -70,6 +70,7 @@ def examples(
 def train(settings: PolicySettings) -> dict[str, Any]:
     """Run the recipe; see `common.fit` for what it returns and raises."""
     base, model = prepare(settings)
+    settings = within_context(settings, base)
     left_out = LeftOut()
     recorded = read_trajectories(settings.data, left_out.problems, imagined=settings.imagined)
     selection = select(recorded, settings.best_of, settings.successes_only)

@@ -19,7 +19,7 @@ from dyna_nodes.nouns import Trajectory, digest_of
 from dyna_training.data import read_trajectories
 from dyna_training.recipes.common import fit
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut
-from dyna_training.recipes.model import prepare
+from dyna_training.recipes.model import prepare, within_context
 from dyna_training.recipes.settings import WorldModelSettings
 
 
@@ -56,6 +56,7 @@ def examples(
 def train(settings: WorldModelSettings) -> dict[str, Any]:
     """Run the recipe; see `common.fit` for what it returns and raises."""
     base, model = prepare(settings)
+    settings = within_context(settings, base)
     codec = WorldModelCodec(ChatCodec(base.tokenizer))
     left_out = LeftOut()
     data = []

@@ -2,7 +2,7 @@
 
 The server brings the checkpointer, so the agent is told ``checkpointer=True``; the journal needs a place of its own.
 
-    cd examples/07_langgraph_server && langgraph dev --no-browser
+    cd examples/06_langgraph_server && langgraph dev --no-browser
 """
 
 from __future__ import annotations

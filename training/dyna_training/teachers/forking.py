@@ -1,0 +1,106 @@
+"""A teacher for any environment that forks: its expert chooses, and forks show what the choice and others would do.
+
+    dyna collect --environment dyna/TextWorld-v0 --behaviours teacher-future --out data/teacher
+
+It knows nothing of the environment but its actions and its answers, so it cannot tell what the history determines from
+what nobody could know: its thinking states both as facts, as ReSim's does (Dyna-Mind, arXiv 2510.09577). For households
+there is a teacher that can (`dyna_training.teachers.grounded`).
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from dyna_nodes.codec.thinking import CHECK, OPTIONS, SO, holds, simulation_line, simulation_of
+from dyna_nodes.nouns import digest_of
+from dyna_training.annotate.plain import saying
+from dyna_training.behaviours import Choice
+from dyna_training.environments.base import Expert, ForkableEnv
+from dyna_training.teachers.candidates import CHOSEN_FIRST, OTHERS, ordered
+from dyna_training.teachers.detours import LATE, NUMBER
+from dyna_training.teachers.outcomes import shown
+
+KINDS: Final = ("restate", "recheck", "return")
+"""Kinds of detours; a turn has each at most once."""
+SAID: Final = 3
+"""An imagined outcome has at most so many sentences."""
+DISMISSALS: Final = ("That can wait.", "That is not what I need now.", "That would not bring me further now.")
+
+
+def distribution() -> dict[str, object]:
+    """Return all that the teacher draws from; collections record it with its digest."""
+    return {
+        "detours": {"number": NUMBER, "kinds": KINDS},
+        "candidates": {"others": OTHERS, "chosen first": CHOSEN_FIRST},
+        "outcomes": {"said": SAID},
+    }
+
+
+def distribution_digest() -> str:
+    """Return the digest by which results name the distribution."""
+    return digest_of(distribution())[:16]
+
+
+class ForkingTeacher:
+    """Plays as the environment's expert does and writes down verbose thinking.
+
+    Args:
+        rng: The episode's random generator.
+        max_steps: Longest episode.
+    """
+
+    name = "teacher-future"
+
+    def __init__(self, rng: random.Random, max_steps: int = 50) -> None:
+        self.max_steps = max_steps
+        self._rng = rng
+        self._seen = ""
+        self._thought = ""
+        self._check = ""
+
+    def choose(self, env: ForkableEnv, expert: Expert) -> Choice:
+        """Choose the next command and think it through."""
+        decision = expert.decide()
+        chosen = decision.action
+        options = ordered(chosen, self._others(env, chosen), self._rng)
+        foreseen = {option: first_sentences(shown(env, option)) for option in options}
+        lines = [f"{OPTIONS}{'; '.join(options)}."]
+        for option in filter(foreseen.get, options):
+            line = simulation_line(option, foreseen[option])
+            lines.append(line if option == chosen else f"{line}\n{self._rng.choice(DISMISSALS)}")
+        others = [(option, foreseen[option]) for option in options if option != chosen and foreseen[option]]
+        for kind, line in self._detours(others):
+            lines.insert(len(lines) if kind in LATE else self._rng.randint(0, len(lines)), line)
+        reason = " ".join(decision.thought.split())
+        self._thought = "\n".join(filter(None, [self._check, *lines, reason, f"{SO}{chosen}."]))
+        return Choice(chosen, self._thought, expert=True)
+
+    def observe(self, command: str, observation: str) -> None:
+        """Take note of what the command did, to verify it in the next turn."""
+        self._seen = first_sentences(observation, 1).rstrip(".!?")
+        imagined = simulation_of(self._thought, command)
+        as_thought = imagined is not None and holds(imagined, observation)
+        self._check = f"{CHECK}{self._seen}{', as I thought' if as_thought else ''}." if self._seen else ""
+
+    def _others(self, env: ForkableEnv, chosen: str) -> list[str]:
+        """Return other candidates: admissible commands, none twice."""
+        there = [command for command in env.admissible() if command != chosen]
+        wanted = self._rng.choices(list(OTHERS), list(OTHERS.values()))[0]
+        return self._rng.sample(there, min(wanted, len(there)))
+
+    def _detours(self, others: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return pairs of kind and line; the lines are true and lead nowhere."""
+        lines = {"restate": "Let me think about what I was asked to do once more."}
+        if self._seen:
+            lines["recheck"] = f"Let me check that again: {self._seen}."
+        if others:
+            option, outcome = self._rng.choice(others)
+            lines["return"] = f"Or should I {option} after all? {outcome} No, that does not help as much."
+        wanted = self._rng.choices(list(NUMBER), list(NUMBER.values()))[0]
+        return [(kind, lines[kind]) for kind in self._rng.sample(sorted(lines), min(wanted, len(lines)))]
+
+
+def first_sentences(text: str, number: int = SAID) -> str:
+    """Return the first sentences of an observation that say something."""
+    return " ".join(saying(text)[:number])
