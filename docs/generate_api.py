@@ -116,18 +116,19 @@ SECTIONS: dict[str, dict[str, str]] = {
 """The modules that are meant to be imported from, by subject, with the names that are meant; all when empty."""
 HEAD = """# API
 
-The names to import, one line each; their docstrings say the rest (`help(create_dyna_agent)`). What is not here may
-change without notice.
+The names to import, one line each, with what they are called with (`=`: has a default). Their docstrings say the rest
+(`help(create_dyna_agent)`). What is not here may change without notice.
 
 <!-- made by docs/generate_api.py -->
 """
 
 
 class Name(NamedTuple):
-    """A public name and the first sentence about it."""
+    """A public name, the first sentence about it, and what it is called with."""
 
     name: str
     about: str
+    call: str = ""
 
 
 def source(module: str) -> Path:
@@ -153,11 +154,32 @@ def defined(tree: ast.Module) -> Iterator[Name]:
     """Yield what a module defines itself and documents, in its order."""
     for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
         match node:
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield Name(name, first_sentence(ast.get_docstring(node)))
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield Name(name, first_sentence(ast.get_docstring(node)), call(node.args))
+            case ast.ClassDef(name=name):
+                made = next(
+                    (n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
+                )
+                about = first_sentence(ast.get_docstring(node))
+                yield Name(name, about, "" if made is None else call(made.args, method=True))
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                     yield Name(name, first_sentence(str(following.value.value)))
+
+
+def call(given: ast.arguments, *, method: bool = False) -> str:
+    """Return the names of arguments in brackets; those with a default have ``=`` behind them."""
+    plain = [*given.posonlyargs, *given.args]
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(given.defaults)) + list(given.defaults)
+    found = [f"{a.arg}=" if d else a.arg for a, d in zip(plain, defaults, strict=True)][int(method) :]
+    if given.vararg:
+        found.append(f"*{given.vararg.arg}")
+    elif given.kwonlyargs:
+        found.append("*")
+    found += [f"{a.arg}=" if d else a.arg for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    if given.kwarg:
+        found.append(f"**{given.kwarg.arg}")
+    return f"({', '.join(found)})"
 
 
 def exported(tree: ast.Module) -> list[str] | None:
@@ -220,7 +242,7 @@ def _elsewhere(module: str, name: str, homes: dict[str, tuple[str, str]]) -> Nam
     tree = parsed(home)
     found = {n.name: n for n in defined(tree)}.get(original)
     if found is not None:
-        return Name(name, found.about)
+        return found._replace(name=name)
     if any(_assigns(node, original) for node in tree.body):
         return Name(name, "")
     return next(n for n in names(home) if n.name == original)._replace(name=name)
@@ -240,7 +262,10 @@ def page() -> str:
         parts.append(f"\n## {title}\n")
         for module, wanted in modules.items():
             about = first_sentence(ast.get_docstring(parsed(module)))
-            rows = [f"| `{name.name}` | {name.about} |\n" for name in chosen(module, wanted)]
+            rows = [
+                f"| `{n.name}`{f' `{n.call}`' if n.call else ''} | {n.about} |\n"
+                for n in chosen(module, wanted)
+            ]
             parts.append(f"\n### `{module}`\n\n{about}\n\n| name | |\n|---|---|\n{''.join(rows)}")
     return "".join(parts)
 

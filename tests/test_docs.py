@@ -180,7 +180,7 @@ def test_what_snippets_import_is_on_the_page_of_names() -> None:
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dyna_"):
                     for alias in node.names:
                         where = f"{named(page)}:{block.line}: {alias.name} from {node.module}"
-                        assert f"| `{alias.name}` |" in sections.get(node.module or "", ""), where
+                        assert f"| `{alias.name}` " in sections.get(node.module or "", ""), where
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.kind == "yaml" for b in blocks(p))], ids=named)
