@@ -154,8 +154,8 @@ def create_dyna_agent(
     Example:
         ```python
         agent = create_dyna_agent(
-            "openai:gpt-5-mini", [delete_file], world_model=ChatWorldModel("openai:gpt-5-mini"),
-            critic=OutcomeCritic()
+            "openai:gpt-5-mini", [delete_file], critic=OutcomeCritic(),
+            world_model=ChatWorldModel("openai:gpt-5-mini", success_of="call"),
         )
         agent.invoke({"messages": [("user", "Remove the temporary files.")]})
         ```

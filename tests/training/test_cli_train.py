@@ -18,6 +18,7 @@ from dyna_graph import cli
 from dyna_graph.errors import ConfigError
 from dyna_nodes.experience import write_trajectory
 from dyna_training.environments.alfworld.generator import generate
+from dyna_training.held import held
 from dyna_training.recipes import RECIPES, settings_of
 from dyna_training.recipes.files import find_recipe, read_settings, shipped_recipes, show_settings
 from dyna_training.rollouts import play
@@ -124,7 +125,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
 
     folder = tmp_path_factory.mktemp("base")
-    tiny_model(hidden=24).save_pretrained(folder)
+    tiny_model(hidden=24, max_position_embeddings=8192).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
 
@@ -225,3 +226,14 @@ def test_what_is_printed_at_the_end(base: str, data: Path, tmp_path: Path) -> No
     code, _, stderr = dyna("train", *given, "--set", "max_tokens=64", "--out", str(tmp_path / "other"))
     assert code == 1
     assert "6 longer than max_tokens; raise max_tokens=64" in stderr
+
+
+def test_two_trainings_cannot_share_a_folder(base: str, data: Path, tmp_path: Path) -> None:
+    """The second would delete the checkpoints of the first, and mix its progress with its own."""
+    out = tmp_path / "run"
+    out.mkdir()
+    with held(out / ".lock", wait=False):
+        code, _, stderr = dyna("train", *arguments(base, data, out))
+    assert code == 1
+    assert f"another training is at work in {out} (process {os.getpid()})" in " ".join(stderr.split())
+    assert not (out / "checkpoints").exists()

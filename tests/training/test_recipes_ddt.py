@@ -37,7 +37,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("base")
-    tiny_model(hidden=24).save_pretrained(folder)
+    tiny_model(hidden=24, max_position_embeddings=8192).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
 

@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What all runs have in common: five rows, three times over, two rows to an update."""
     folder = tmp_path_factory.mktemp("given")
-    tiny_model(hidden=24).save_pretrained(folder / "base")
+    tiny_model(hidden=24, max_position_embeddings=8192).save_pretrained(folder / "base")
     tiny_tokenizer().save_pretrained(folder / "base")
     episodes = [play(generate(seed), "expert", seed=seed, max_steps=5) for seed in range(12)]
     for episode in sorted(episodes, key=lambda e: len(e.model_dump_json()))[:5]:

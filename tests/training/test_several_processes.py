@@ -75,7 +75,9 @@ def test_the_command_says_where_they_lie() -> None:
     found = runner.invoke(cli.app, ["train", "launcher", "fsdp"]).stdout
     assert Path(found.strip()) == launchers()["fsdp"]
     listed = runner.invoke(cli.app, ["train", "launcher"]).stdout
-    assert [line.split()[0] for line in listed.splitlines()] == sorted(KINDS)
+    *named, where = listed.splitlines()
+    assert [line.split()[0] for line in named] == sorted(KINDS)
+    assert where == f"In {launchers()['fsdp'].parent}"
     wrong = runner.invoke(cli.app, ["train", "launcher", "fsdpp"])
     assert wrong.exit_code != 0
     assert "did you mean 'fsdp'" in wrong.stderr
@@ -85,7 +87,7 @@ def test_the_command_says_where_they_lie() -> None:
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the runs have in common."""
     folder = tmp_path_factory.mktemp("given")
-    tiny_model(hidden=24).save_pretrained(folder / "base")
+    tiny_model(hidden=24, max_position_embeddings=8192).save_pretrained(folder / "base")
     tiny_tokenizer().save_pretrained(folder / "base")
     episodes = [play(generate(seed), "expert", seed=seed, max_steps=5) for seed in range(12)]
     for episode in sorted(episodes, key=lambda e: len(e.model_dump_json()))[:8]:
@@ -187,12 +189,14 @@ def test_one_that_fails_ends_all_and_says_why(given: dict[str, Any], tmp_path: P
     _, problems = training.communicate()
     assert training.returncode == 1
     assert "Traceback" not in problems
-    assert "nothing" in problems
+    assert "there is no folder" in problems
+    assert "torch" not in problems, "the launcher says nothing beside"
 
 
 def test_more_processes_than_there_is_room_for_are_refused(given: dict[str, Any], tmp_path: Path) -> None:
     command = ["train", *words(given, tmp_path / "run"), "--processes", "999"]
     refused = CliRunner().invoke(cli.app, command)
+    assert refused.exit_code == 1
     assert "999 processes cannot train together here: there is" in refused.stderr
     assert not (tmp_path / "run").exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -17,17 +16,17 @@ INTERRUPTED: Final = 130
 
 
 def run_together(words: Sequence[str], processes: int) -> int:
-    """Run a command of ``dyna`` as several processes, one for each GPU, or for a share of the cores.
+    """Run a command of ``dyna`` as several processes, one for each GPU, or for a share of the threads.
 
     Ctrl-C and SIGTERM reach all of them, and each gets the time to keep what it has. When one fails, or this process
-    is killed, the others end.
+    is killed, the others end within `GRACE` seconds.
 
     Args:
         words: What stands after ``dyna``.
         processes: How many.
 
     Returns:
-        The exit code: of the first process that failed, `INTERRUPTED`, or 0.
+        The exit code: of the first process that failed, as a shell tells it; `INTERRUPTED`; or 0.
 
     Raises:
         DynaError: There are not so many GPUs, or cores where there is no GPU.
@@ -43,10 +42,13 @@ def run_together(words: Sequence[str], processes: int) -> int:
         raise DynaError(f"{processes} processes cannot train together here: there is {has}")
     if not gpus:
         os.environ["ACCELERATE_USE_CPU"] = "true"
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores // processes))
+        threads = int(os.environ.get("OMP_NUM_THREADS", cores))
+        os.environ["OMP_NUM_THREADS"] = str(max(1, threads // processes))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", f"{GRACE:.0f}")
+    # A terminal that is closed must end nobody whom `nohup` protects.
+    os.environ.setdefault("PET_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT")
     for name in [n for n in logging.root.manager.loggerDict if n.startswith("torch.distributed.elastic")]:
-        logging.getLogger(name).setLevel(logging.ERROR)  # of what ends it, the processes themselves tell
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # of what ends it, the processes themselves tell
     launch = ("--standalone", f"--nproc-per-node={processes}", "-m", "dyna_training.child", *words)
     try:
         with _watched_for():
@@ -54,17 +56,22 @@ def run_together(words: Sequence[str], processes: int) -> int:
     except SignalException:
         return INTERRUPTED
     except ChildFailedError as failed:
-        return abs(failed.get_first_failure()[1].exitcode)
+        code: int = failed.get_first_failure()[1].exitcode
+        return code if code >= 0 else 128 - code
     return 0
 
 
 @contextmanager
 def _watched_for() -> Iterator[None]:
     """Give processes that are started here a standard input that ends with this process."""
-    before = os.dup(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+    try:
+        before = os.dup(0)
+    except OSError:  # it was closed
+        before = os.open(os.devnull, os.O_RDONLY)
     ours, held = os.pipe()
     os.dup2(ours, 0)
-    os.close(ours)
+    if ours:
+        os.close(ours)
     try:
         yield
     finally:

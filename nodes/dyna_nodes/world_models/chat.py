@@ -59,7 +59,7 @@ class ChatWorldModel:
         tools: What the tools do, by name.
         success_of: What a predicted success means: that the action completes the ``task``, which is right for games
             and for a last, decisive call; or that the ``call`` does what the user wants, for tools of which several
-            are called on the way.
+            are called on the way. Not asked with an ``instruction`` of your own.
         value: Also ask how likely the task will be completed in the end.
         context: ``agent``: a hidden state in the history is left out; ``privileged``: it is told to the
             model, and a history without one is an error.

@@ -28,22 +28,21 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_model(seed: int = 0, hidden: int = 48, **settings: object) -> LlamaForCausalLM:
     """A random model whose choices are far apart, so that rounding cannot turn them round."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=259,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=2048,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        initializer_range=0.15,
-        **settings,
-    )
-    return LlamaForCausalLM(config).eval().requires_grad_(False)
+    shape = {
+        "vocab_size": 259,
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 2048,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "initializer_range": 0.15,
+    }
+    return LlamaForCausalLM(LlamaConfig(**{**shape, **settings})).eval().requires_grad_(False)
 
 
 def tiny_base(seed: int = 0, hidden: int = 48) -> Base:

@@ -156,6 +156,10 @@ def test_of_another_environment_a_note_repeats_what_was_observed(task: str) -> N
         a.notes.get("critique") for a in GroundedAnnotator("critique").annotate(trajectory, [0, 1, 2])
     ]
     assert critiques == ["Yes, you see a key.", "Wait, you see a key.", None]
+    price = run(("click[a]", "Price: $12.99.", "Price: $12.99 [Buy Now]. Rating: 4.5 stars. I am a.txt."))
+    price = price.model_copy(update={"task": task})
+    [note] = GroundedAnnotator("difference").annotate(price, [0])
+    assert note.notes["difference"] == "Price: $12.99 [Buy Now]. Rating: 4.5 stars. I am a.txt."
     differences = [
         a.notes["difference"] for a in GroundedAnnotator("difference").annotate(trajectory, [0, 1, 2])
     ]

@@ -55,7 +55,7 @@ def study(*arguments: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
-    tiny_model(hidden=24).save_pretrained(folder / "base")
+    tiny_model(hidden=24, max_position_embeddings=8192).save_pretrained(folder / "base")
     tiny_tokenizer().save_pretrained(folder / "base")
     file = folder / "study.yaml"
     file.write_text(STUDY.format(base=folder / "base"))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dyna_nodes.codec.thinking import simulation_line
-from dyna_nodes.experience import write_trajectory
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition
 from dyna_training.evaluation.statistics import Interval
+from dyna_training.evaluation.thinking import judged_turns
 from dyna_training.study import figures, report
 from dyna_training.study.plays import Play, plays
 
@@ -99,12 +99,12 @@ def trajectory(thought: str, observation: str) -> Trajectory:
     return Trajectory(task="a task", transitions=(step,), outcome="success", provenance=origin)
 
 
-def test_plays_are_read_with_tokens_and_simulations(tmp_path: Path) -> None:
+def test_plays_have_tokens_and_simulations() -> None:
     thought = simulation_line("go to desk 1", "You arrive at desk 1.")
-    write_trajectory(tmp_path / "0.jsonl", trajectory(thought, "You arrive at desk 1."))
-    write_trajectory(tmp_path / "0.jsonl", trajectory("", "You arrive at desk 1."))
+    played = [trajectory(said, "You arrive at desk 1.") for said in (thought, "")]
     count = lambda text: len(text.split())  # noqa: E731
-    first, second = plays(tmp_path, seed=3, games="set", domain="out", count=count)
+    turns = judged_turns(played)
+    first, second = plays(played, turns, seed=3, games="set", domain="out", count=count)
     assert (first.won, first.simulated, first.right, first.seed, first.domain) == (True, 1, 1, 3, "out")
     assert first.tokens == (len(f"{thought} > go to desk 1".split()),)
     assert (second.simulated, second.tokens) == (0, (5,))

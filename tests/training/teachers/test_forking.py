@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from dyna_nodes.nouns import Trajectory
 from dyna_training.annotate.grounded import GroundedAnnotator
 from dyna_training.collect import CollectSettings, collect
 from dyna_training.environments.catalogue import SOKOBAN, TAXI, TEXTWORLD, catalogue
+from dyna_training.environments.taxi import TaxiEnv
 from dyna_training.evaluation.thinking import thinking_figures
 from dyna_training.rollouts import play
 from dyna_training.teachers import forking, grounded
@@ -65,3 +69,30 @@ def test_a_collection_records_its_distribution(tmp_path: Path) -> None:
     )
     told = collect(settings)["teacher"]
     assert told["digest"] == forking.distribution_digest() != grounded.distribution_digest()
+
+
+def test_an_action_that_reads_as_a_simulation_is_taken_without_one() -> None:
+    """Of ``search[size 3: blue]`` nobody could tell where the action ends."""
+    rng = random.Random(0)
+    teacher = forking.ForkingTeacher(rng)
+
+    class Shop(TaxiEnv):
+        def admissible(self) -> list[str]:
+            return ["search[size 3: blue]"]
+
+        def fork(self) -> Any:
+            return self
+
+        def step(self, action: str) -> Any:
+            return "Price: $12.99. It is 4.5 m long.", 0.0, False, False, {}
+
+    class Buyer:
+        def decide(self) -> Any:
+            return types.SimpleNamespace(action="buy", thought="I buy.")
+
+    choice = teacher.choose(Shop(), Buyer())  # type: ignore[arg-type]
+    assert "search[size 3: blue]" in choice.thought
+    assert [s.action for s in simulations(choice.thought)] == ["buy"]
+    assert simulations(choice.thought)[0].outcome == "Price: $12.99. It is 4.5 m long."
+    teacher.observe("buy", "Price: $12.99. It is 4.5 m long.")
+    assert "Check: Price: $12.99, as I thought." in teacher.choose(Shop(), Buyer()).thought  # type: ignore[arg-type]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from dyna_nodes.codec.thinking import CORRECT, WRONG, InnerSimulation, holds, sentences
+from dyna_nodes.codec.thinking import CORRECT, WRONG, InnerSimulation, holds
 from dyna_training.annotate.annotator import NO_CHANGES
 
 SENTENCES: Final = 3
 """A difference has at most so many sentences (Dyna-Think, arXiv 2506.00320)."""
+_END: Final = re.compile(r"(?<=[.!?]) ")
 
 
 def plain_difference(seen: str, observation: str, *, solved: bool) -> str:
@@ -19,20 +21,32 @@ def plain_difference(seen: str, observation: str, *, solved: bool) -> str:
         observation: What was observed after it.
         solved: Whether it solved the task.
     """
-    known = set(sentences(seen))
+    known = set(saying(seen))
     new = [s for s in saying(observation) if s not in known][: SENTENCES - solved]
     return " ".join([*new, *(["The task is done."] if solved else [])]) or NO_CHANGES
 
 
 def plain_critique(simulation: InnerSimulation, observation: str) -> str:
-    """Say with hindsight what happens, after ``Yes, `` or ``Wait, ``: first what the simulation did not say."""
-    right, imagined = holds(simulation, observation), set(sentences(simulation.certain))
+    """Say with hindsight what happened: where the simulation is right, first what it said, else what it did not say.
+
+    Args:
+        simulation: What the action was imagined to do.
+        observation: What it did.
+
+    Returns:
+        A sentence that begins with ``Yes, `` or ``Wait, ``.
+    """
+    right, imagined = holds(simulation, observation), set(saying(simulation.outcome))
     happened = saying(observation)
-    first = next((s for s in happened if (s in imagined) == right), next(iter(happened), "Nothing happens"))
-    said = first.rstrip(".!? ")
-    return f"{CORRECT if right else WRONG}{said[:1].lower()}{said[1:]}."
+    first = next((s for s in happened if (s in imagined) == right), next(iter(happened), "nothing happens"))
+    if first[1:2].islower():  # no "I", and no name in capitals
+        first = first[0].lower() + first[1:]
+    return f"{CORRECT if right else WRONG}{first.rstrip('.!? ')}."
 
 
 def saying(text: str) -> list[str]:
-    """Return the sentences of an observation that say something; rules and frames do not."""
-    return [s for s in sentences(text) if any(c.isalnum() for c in s)]
+    """Return the sentences of an observation that say something; rules and frames do not.
+
+    Unlike the codec, which compares pieces, this ends no sentence inside a number or a name: its sentences are written.
+    """
+    return [s for s in _END.split(" ".join(text.split())) if any(c.isalnum() for c in s)]

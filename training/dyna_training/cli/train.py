@@ -168,13 +168,27 @@ def _run(
         return
     settings = read_settings(name, kind, config, given or (), flags)
     if processes > 1:
-        from dyna_training.together import run_together
-
         words = ["train", name, *_words(config=config, data=data, out=out, set=given)]
-        raise typer.Exit(run_together([*words, *["--json"] * json_], processes))
+        raise typer.Exit(_together([*words, *["--json"] * json_], settings, processes))
     metrics = _train_it(name, settings)
     if _first_process():
         _tell(metrics, settings, json_)
+
+
+def _together(words: list[str], settings: SftSettings, processes: int) -> int:
+    """Let several processes run a command; what each of them would complain about is said once, before."""
+    from dyna_graph.errors import DynaError
+    from dyna_graph.plugins import why_not_loaded
+    from dyna_training.data import trajectory_files
+    from dyna_training.together import run_together
+
+    try:
+        trajectory_files(settings.data)
+        return run_together(words, processes)
+    except FileNotFoundError as error:
+        raise DynaError(str(error)) from error
+    except ImportError as error:
+        raise DynaError(f"training cannot start: {why_not_loaded(error)}") from error
 
 
 def _words(**options: object) -> Iterator[str]:
@@ -204,7 +218,10 @@ def _train_it(name: str, settings: SftSettings) -> dict[str, Any]:
     except ImportError as error:
         raise DynaError(f"training cannot start: {why_not_loaded(error)}") from error
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its logs; only results go to stdout
+        with (
+            _alone(settings.out),
+            contextlib.redirect_stdout(sys.stderr),  # the trainer prints its logs; only results go to stdout
+        ):
             return train(settings)
     except KeyboardInterrupt as stop:
         from dyna_training.recipes.common import last_checkpoint
@@ -220,6 +237,29 @@ def _train_it(name: str, settings: SftSettings) -> dict[str, Any]:
         if os.environ.get("DYNA_DEBUG"):
             raise
         raise DynaError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder of a run against other runs; of several processes that train together, the first does.
+
+    Raises:
+        ValueError: Somebody else trains there.
+    """
+    from dyna_training.held import Held, held
+
+    if not _first_process():
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(out / ".lock", wait=False):
+            yield
+    except Held as error:
+        raise ValueError(
+            f"another training is at work in {out} (process {error.by}): let it end, or choose another folder with "
+            "--out"
+        ) from None
 
 
 def _tell(metrics: dict[str, Any], settings: SftSettings, json_: bool) -> None:

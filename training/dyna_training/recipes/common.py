@@ -76,10 +76,13 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             yield  # only the main thread may handle signals
             return
 
+        asked = False  # this process itself; it may stop for another one that was asked before
+
         def stop(number: int, _: Any) -> None:
-            if self.stopped and number == signal.SIGINT:
+            nonlocal asked
+            if asked and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.stopped = True
+            asked = self.stopped = True
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,12 +66,13 @@ def within_context(settings: S, base: Base) -> S:
     context: int = base.model.config.get_text_config().max_position_embeddings
     if settings.max_tokens <= context:
         return settings
-    logger.warning(
-        "%s reads no more than %d tokens: that is max_tokens now, not %d",
-        base.name,
-        context,
-        settings.max_tokens,
-    )
+    if os.environ.get("RANK", "0") == "0":
+        logger.warning(
+            "%s reads no more than %d tokens: that is max_tokens now, not %d",
+            base.name,
+            context,
+            settings.max_tokens,
+        )
     return settings.model_copy(update={"max_tokens": context})
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from dyna_nodes.nouns import Trajectory
-from dyna_training.data import read_trajectories
 from dyna_training.evaluation.episodes import game_of
-from dyna_training.evaluation.thinking import ThinkingJudge, judged_turns
+from dyna_training.evaluation.thinking import JudgedTurn, Judgement
 from dyna_training.recording import FURTHER
 from dyna_training.traces.abbreviating import load_tokenizer
 
@@ -46,20 +44,29 @@ class Play(NamedTuple):
 
 
 def plays(
-    folder: Path, *, seed: int, games: str, domain: str, count: Count, judge: ThinkingJudge
+    trajectories: Iterable[Trajectory],
+    turns: Iterable[JudgedTurn],
+    *,
+    seed: int,
+    games: str,
+    domain: str,
+    count: Count,
 ) -> Iterator[Play]:
     """Yield the plays in a collection.
 
     Args:
-        folder: The collection.
+        trajectories: The collection.
+        turns: Its turns; one that could not be judged counts as without a simulation.
         seed: Training seed of the policy.
         games: Name of the set of games.
         domain: Whether they are like those that were trained on.
         count: Number of tokens of a text.
-        judge: Who judges simulations; one that it could not judge counts as none.
     """
-    for trajectory in read_trajectories([folder]):
-        judged = [turn.judgement for turn in judged_turns([trajectory], judge)]
+    by: dict[str, list[Judgement]] = {}
+    for turn in turns:
+        by.setdefault(turn.trajectory, []).append(turn.judgement)
+    for trajectory in trajectories:
+        judged = by.get(trajectory.id, [])
         yield Play(
             seed=seed,
             games=games,

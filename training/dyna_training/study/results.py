@@ -84,19 +84,22 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
         trajectories: list[Trajectory] = []
         turns: list[JudgedTurn] = []
         for name, seed, games in _evaluations(part, arm):
+            if known[name].state != "finished":
+                continue
+            played = list(read_trajectories([runner.folder(name).product]))
             judge = _judge(part, arm, games, seed, runner, known)
-            if known[name].state == "finished" and judge is not None:
-                folder = runner.folder(name).product
-                domain = part.part.evaluate[games].domain
-                found += plays(folder, seed=seed, games=games, domain=domain, count=count, judge=judge)
-                played = list(read_trajectories([folder]))
-                trajectories += played
-                turns += judged_turns(played, judge)
+            if judge is None and any(t.transitions for t in played):
+                continue
+            judged = judged_turns(played, judge)
+            domain = part.part.evaluate[games].domain
+            found += plays(played, judged, seed=seed, games=games, domain=domain, count=count)
+            trajectories += played
+            turns += judged
         if found:
             arms[arm] = found
             # An arm that never acted has no thinking to judge.
-            judged = figures_of(trajectories, turns, played=True) if turns else None
-            thinking[arm] = None if judged is None else judged.model_dump(mode="json")
+            thinks = figures_of(trajectories, turns, played=True) if turns else None
+            thinking[arm] = None if thinks is None else thinks.model_dump(mode="json")
     rows = {arm: figures.row(found) for arm, found in arms.items()}
     for arm, row in rows.items():
         row["r"] = thinking[arm] and thinking[arm]["correlation"]

@@ -64,12 +64,12 @@ class ForkingTeacher:
         decision = expert.decide()
         chosen = decision.action
         options = ordered(chosen, self._others(env, chosen), self._rng)
-        foreseen = {option: first_sentences(shown(env, option)) for option in options}
+        foreseen = {option: first_sentences(shown(env, option)) for option in options if _readable(option)}
         lines = [f"{OPTIONS}{'; '.join(options)}."]
-        for option in filter(foreseen.get, options):
+        for option in [option for option in options if foreseen.get(option)]:
             line = simulation_line(option, foreseen[option])
             lines.append(line if option == chosen else f"{line}\n{self._rng.choice(DISMISSALS)}")
-        others = [(option, foreseen[option]) for option in options if option != chosen and foreseen[option]]
+        others = [(option, said) for option, said in foreseen.items() if option != chosen and said]
         for kind, line in self._detours(others):
             lines.insert(len(lines) if kind in LATE else self._rng.randint(0, len(lines)), line)
         reason = " ".join(decision.thought.split())
@@ -98,7 +98,13 @@ class ForkingTeacher:
             option, outcome = self._rng.choice(others)
             lines["return"] = f"Or should I {option} after all? {outcome} No, that does not help as much."
         wanted = self._rng.choices(list(NUMBER), list(NUMBER.values()))[0]
-        return [(kind, lines[kind]) for kind in self._rng.sample(sorted(lines), min(wanted, len(lines)))]
+        there = [kind for kind in KINDS if kind in lines]
+        return [(kind, lines[kind]) for kind in self._rng.sample(there, min(wanted, len(there)))]
+
+
+def _readable(action: str) -> bool:
+    """Tell whether a simulation of an action can be read; a search with a colon in it is not told from its outcome."""
+    return simulation_of(simulation_line(action, "It."), action) is not None
 
 
 def first_sentences(text: str, number: int = SAID) -> str:

@@ -63,13 +63,13 @@ class _Nobody:
 
 
 def remembered(name: str, folder: Path) -> ThinkingJudge:
-    """Return a judge that says what the one of this name has said in an evaluation, and asks nobody.
+    """Return a judge that says what a chat model has said in an evaluation, and asks nobody.
 
     Args:
-        name: ``grounded`` or ``provider:model``.
+        name: ``provider:model``.
         folder: The folder of the evaluation.
     """
-    return GroundedJudge() if name == GROUNDED else CachedJudge(_Nobody(name), LineCache(folder / JUDGEMENTS))
+    return CachedJudge(_Nobody(name), LineCache(folder / JUDGEMENTS))
 
 
 def judge_named(name: str, cache: LineCache) -> ThinkingJudge:
