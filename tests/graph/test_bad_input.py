@@ -109,8 +109,8 @@ def test_a_tool_that_ends_the_process_is_asked_about(
         [leave],
         checkpointer=sqlite_checkpointer(tmp_path / "runs.sqlite"),
     )
-    with pytest.raises(SystemExit):
-        drive(agent, "go", thread)
+    with pytest.raises(SystemExit):  # which ends the event loop with whatever is not yet written
+        drive(agent, "go", thread, durability="sync")
     (pause,) = drive(agent, None, thread)["__interrupt__"]
     assert "may or may not have had its effect" in pause.value["action_requests"][0]["description"]
     drive(agent, Command(resume={"decisions": [{"type": "reject", "message": "It left."}]}), thread)
