@@ -151,6 +151,16 @@ def test_tool_output_cannot_speak_in_the_prompt() -> None:
     assert forged.split("\n")[-1] != marks[-1]
 
 
+def test_success_may_be_asked_of_the_call_instead_of_the_task() -> None:
+    task, call = (model(**given).prompt(query())[0].text for given in ({}, {"success_of": "call"}))
+    assert "<success>yes if this action completes the task, otherwise no</success>" in task
+    assert (
+        "<success>yes if this call does what the user wants, and nothing else, otherwise no</success>" in call
+    )
+    with pytest.raises(ValueError, match="unknown success_of 'episode'; choose 'task' or 'call'"):
+        model(success_of="episode")
+
+
 def test_hidden_state_is_told_in_privileged_context_only() -> None:
     hidden = HISTORY.model_copy(update={"hidden_state": "mug 1 in fridge 1"})
     assert "mug 1" not in str(model().prompt(query(history=hidden)))

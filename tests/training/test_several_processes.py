@@ -28,7 +28,7 @@ from dyna_nodes.experience import write_trajectory
 from dyna_training.accelerate import launchers
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.recipes import settings_of, train_of
-from dyna_training.recipes.common import last_checkpoint
+from dyna_training.recipes.common import StopOnSignal, last_checkpoint
 from dyna_training.recipes.loss import losses
 from dyna_training.rollouts import play
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
@@ -182,6 +182,15 @@ def test_processes_that_train_together_end_together(
             assert "death signal" not in problems, "the launcher says nothing beside"
     finally:
         end([training])
+
+
+def test_the_first_signal_of_a_process_that_stops_for_another_is_no_second_one() -> None:
+    stopper = StopOnSignal()
+    with stopper.listening():
+        stopper.stopped = True  # as the others say; its own signal comes a moment later
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_one_that_fails_ends_all_and_says_why(given: dict[str, Any], tmp_path: Path) -> None:

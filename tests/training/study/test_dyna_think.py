@@ -149,6 +149,14 @@ def test_thinking_in_another_form_is_judged_by_a_chat_model(config: Path, tmp_pa
     row = json.loads((out / "results.json").read_text())["parts"]["home"]["rows"]["dit"]["all"]
     assert row["coverage"]["value"] == 1
     assert 0.4 < row["accuracy"]["value"] < 0.8
+    # Who never acts leaves nothing to judge, and has a row all the same.
+    silent = [t.model_copy(update={"transitions": (), "outcome": "failure"}) for t in taught]
+    for stage in ("evaluate", "judged"):
+        shutil.rmtree(out / "stages/home" / stage / "dit")
+    finish(out, stages, "home/evaluate/dit/new/seed0", silent)
+    assert study(*given, "--report")[0] == 0
+    row = json.loads((out / "results.json").read_text())["parts"]["home"]["rows"]["dit"]["all"]
+    assert row["success"]["value"] == 0
 
 
 @pytest.mark.slow
