@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from dyna_nodes.codec.outcome import parse_answer
 from dyna_nodes.codec.thinking import InnerSimulation, certain_holds, holds, simulation_of, simulations
-from dyna_nodes.codec.world_model import SUCCESS
 from dyna_nodes.nouns import Action, Prediction
 from dyna_nodes.scoring import Status, exact_match, outcome_match, token_f1
 
@@ -36,16 +36,21 @@ def inner_prediction(thinking: str, action: Action, name: str = NAME) -> Predict
         name: What the prediction says as its model.
 
     Returns:
-        The outcome as ``observation``, hypotheses included, and ``success`` where the outcome ends in
-        ``[SUCCESS]``; or an ``error`` that says what the thinking has instead.
+        The outcome as ``observation``, hypotheses included, and ``success``, ``reward`` and ``done`` where it ends
+        in tags that say them (`dyna_nodes.codec.outcome`); or an ``error`` that says what the thinking has instead.
     """
     lines = _TAG.sub("\n", thinking)
     found = simulation_of(lines, action.text)
     if found is None:
         return Prediction(model=name, error=_missing(lines, action))
-    success = found.outcome.endswith(SUCCESS.strip())
-    outcome = found.outcome.removesuffix(SUCCESS.strip()).rstrip() if success else found.outcome
-    return Prediction(observation=outcome, success=success or None, model=name)
+    said = parse_answer(found.outcome)
+    return Prediction(
+        observation=said.observation,
+        reward=said.reward,
+        done=said.done,
+        success=said.success or None,
+        model=name,
+    )
 
 
 def _missing(thinking: str, action: Action) -> str:

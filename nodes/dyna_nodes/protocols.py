@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from dyna_nodes.codec.outcome import Outcome
 from dyna_nodes.effects import Effect
 from dyna_nodes.nouns import History, Prediction, Query, Simulation, Verdict
 
@@ -45,15 +46,11 @@ class SurprisedWorldModel(WorldModel, Protocol):
     missing.
     """
 
-    def surprise(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
-    ) -> list[float | None]:
-        """Return the surprise of each observation; ``successes`` tells which steps solved the task."""
+    def surprise(self, queries: Sequence[Query], outcomes: Sequence[Outcome]) -> list[float | None]:
+        """Return the surprise of what each step really led to."""
         ...
 
-    async def asurprise(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
-    ) -> list[float | None]:
+    async def asurprise(self, queries: Sequence[Query], outcomes: Sequence[Outcome]) -> list[float | None]:
         """Return what `surprise` returns, without blocking the event loop."""
         ...
 

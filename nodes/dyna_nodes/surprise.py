@@ -9,12 +9,12 @@ from typing import Any
 
 from langgraph.errors import GraphBubbleUp
 
+from dyna_nodes.codec import Outcome
 from dyna_nodes.core import DynaCore, Run
 from dyna_nodes.effects import Effect, Plan, within
 from dyna_nodes.histories import Known
 from dyna_nodes.nouns import Query, Transition
 from dyna_nodes.policy import behind_the_scenes
-from dyna_nodes.scoring import solved
 
 logger = logging.getLogger("dyna_nodes")
 
@@ -74,16 +74,15 @@ def _ask(
 ) -> Plan[list[float | None]]:
     model = core.surprised
     assert model is not None
-    observations = [t.observation for t in transitions]
-    successes = [solved(t.reward, t.done) is True for t in transitions]
+    outcomes = [Outcome.of(transition) for transition in transitions]
 
     def run_it() -> Any:
         with behind_the_scenes(run.config):
-            return model.surprise(queries, observations, successes)
+            return model.surprise(queries, outcomes)
 
     async def arun_it() -> Any:
         with behind_the_scenes(run.config):
-            return await model.asurprise(queries, observations, successes)
+            return await model.asurprise(queries, outcomes)
 
     try:
         answers: Any = yield within(Effect(run_it, arun_it), core.settings.world_model_timeout)

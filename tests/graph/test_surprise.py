@@ -15,6 +15,7 @@ from langchain_core.tools import tool
 from dyna_graph.agent import create_dyna_agent
 from dyna_graph.config import DynaConfig
 from dyna_graph.config.build import loop_settings
+from dyna_nodes.codec import Outcome
 from dyna_nodes.events import ObserveEvent
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Prediction, Query, Transition
@@ -44,25 +45,21 @@ def seeing(query: Query) -> Any:
 class Surprised(ScriptedWorldModel):
     """A scripted world model that is surprised by rule; notes what it was asked."""
 
-    def __init__(self, rule: Callable[[Query, str, bool], Any]) -> None:
+    def __init__(self, rule: Callable[[Query, Outcome], Any]) -> None:
         super().__init__(seeing, name="surprised")
         self.rule = rule
-        self.asked: list[list[tuple[Query, str, bool]]] = []
+        self.asked: list[list[tuple[Query, Outcome]]] = []
 
-    def surprise(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
-    ) -> list[float | None]:
-        self.asked.append(list(zip(queries, observations, successes, strict=True)))
+    def surprise(self, queries: Sequence[Query], outcomes: Sequence[Outcome]) -> list[float | None]:
+        self.asked.append(list(zip(queries, outcomes, strict=True)))
         return [self.rule(*one) for one in self.asked[-1]]
 
-    async def asurprise(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
-    ) -> list[float | None]:
-        return self.surprise(queries, observations, successes)
+    async def asurprise(self, queries: Sequence[Query], outcomes: Sequence[Outcome]) -> list[float | None]:
+        return self.surprise(queries, outcomes)
 
 
-def letters(query: Query, observation: str, success: bool) -> float:
-    return len(observation) / 10
+def letters(query: Query, outcome: Outcome) -> float:
+    return len(outcome.observation) / 10
 
 
 def play(drive: Any, world: Any, *turns: Any, **options: Any) -> list[Transition]:
@@ -82,18 +79,18 @@ def test_the_calls_of_a_round_are_asked_about_at_once(drive: Any, tmp_path: Path
     assert told[0].scores == {"exact": 1.0, "f1": 1.0, "surprise": 0.1 * len("You see x.")}
     assert list(ExperienceLog(tmp_path).read()) == told
     first, second = world.asked
-    assert [(q.action.text, o, s) for q, o, s in first] == [('look({"where": "x"})', "You see x.", False)]
+    assert [(q.action.text, o) for q, o in first] == [('look({"where": "x"})', Outcome("You see x."))]
     assert [len(q.history.steps) for q, *_ in second] == [1, 1]
     assert [q.action.arguments["where"] for q, *_ in second] == ["a", "bb"]
     assert [[a.arguments["where"] for a in q.siblings] for q, *_ in second] == [["bb"], ["a"]]
     assert [q.session for q, *_ in second] == [told[0].trajectory] * 2
 
 
-def test_it_is_told_which_step_solved_the_task(drive: Any) -> None:
-    world = Surprised(lambda query, observation, success: 0.0 if success else 9.0)
+def test_it_is_told_what_the_step_led_to(drive: Any) -> None:
+    world = Surprised(lambda query, outcome: 0.0 if outcome.success else 9.0)
     [last] = play(drive, world, call("win"))
     assert last.scores["surprise"] == 0.0
-    assert world.asked[0][0][1:] == ("You won.", True)
+    assert world.asked[0][0][1] == Outcome("You won.", success=True, reward=1.0, done=True)
 
 
 @pytest.mark.parametrize(

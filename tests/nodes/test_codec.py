@@ -178,7 +178,7 @@ def test_training_text_is_inference_text(world: WorldModelCodec) -> None:
     assert example.ids[: len(prefix)] == prefix
     answer = world.answer(trajectory.transitions[2].observation, True)
     assert example.ids[len(prefix) : len(prefix) + len(answer)] == answer
-    assert world.parse(world.chat.decode(answer)) == ("You pick up the pen 1.", True)
+    assert world.parse(world.chat.decode(answer)) == ("You pick up the pen 1.", True, 1.0, True)
 
 
 def test_branches_hang_on_the_trunk_and_leave_it_alone(world: WorldModelCodec) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from dyna_nodes.codec import ChatCodec, WorldModelCodec, expected_return, return_level
+from dyna_nodes.codec import ChatCodec, Outcome, WorldModelCodec, expected_return, return_level
 from dyna_nodes.local.base import Base, fingerprint, load_base
 from dyna_nodes.local.engine import Engine
 from dyna_nodes.nouns import Action, History, Query, Trajectory, Transition
@@ -101,7 +101,7 @@ def test_it_is_a_world_model_and_predicts_with_the_real_base(
     assert prediction.confidence == pytest.approx(math.exp(mean), rel=1e-3)
     digits = logits[-1, codec.level_ids].exp().tolist()
     assert prediction.value == pytest.approx(expected_return(digits), rel=1e-3)
-    [surprise] = model.surprise(queries(commands=["go to fridge 1"]), [prediction.observation])
+    [surprise] = model.surprise(queries(commands=["go to fridge 1"]), [Outcome(prediction.observation)])
     assert surprise == pytest.approx(-mean, rel=1e-3)
 
 
@@ -154,10 +154,10 @@ async def test_async_answers_are_the_same_and_leave_the_loop_free(tiny: Engine) 
 
     ticker = asyncio.create_task(tick())
     found = await model.apredict(queries())
-    surprises = await model.asurprise(queries(), ["Nothing happens."] * 3)
+    surprises = await model.asurprise(queries(), [Outcome("Nothing happens.")] * 3)
     ticker.cancel()
     assert [p.observation for p in found] == [p.observation for p in model.predict(queries())]
-    assert surprises == pytest.approx(model.surprise(queries(), ["Nothing happens."] * 3), rel=1e-3)
+    assert surprises == pytest.approx(model.surprise(queries(), [Outcome("Nothing happens.")] * 3), rel=1e-3)
     assert ticks > 1
 
 
@@ -167,7 +167,9 @@ def test_what_the_text_makes_likely_is_less_surprising(engine: Engine) -> None:
     for _ in range(2):
         history = history.then(Action.command("look"), "Nothing happens.")
     asked = queries(history, ["look"] * 2)
-    likely, unlikely = model.surprise(asked, ["Nothing happens.", "Purple elephants negotiate quietly."])
+    likely, unlikely = model.surprise(
+        asked, [Outcome("Nothing happens."), Outcome("Purple elephants negotiate quietly.")]
+    )
     assert likely is not None
     assert unlikely is not None
     assert 0 < likely < unlikely
@@ -205,7 +207,8 @@ def test_a_history_that_is_too_long_fails_alone(tiny: Engine) -> None:
     assert "62 steps" in first.error
     assert "512" in first.error
     assert second.value is not None
-    scored = model.surprise([*queries(long, ["look"]), *queries(commands=["look"])], ["x", "y"])
+    asked = [*queries(long, ["look"]), *queries(commands=["look"])]
+    scored = model.surprise(asked, [Outcome("x"), Outcome("y")])
     assert scored[0] is None
     assert scored[1] is not None
 
@@ -223,27 +226,35 @@ def test_wrong_settings_are_refused(tiny: Engine) -> None:
     with pytest.raises(ValueError, match="max_new_tokens"):
         TrainedWorldModel(tiny, max_new_tokens=0)
     with pytest.raises(ValueError, match="2 queries need"):
-        TrainedWorldModel(tiny).surprise(queries(commands=["a", "b"]), ["x"])
+        TrainedWorldModel(tiny).surprise(queries(commands=["a", "b"]), [Outcome("x")])
 
 
-EPISODE = [
-    ("go to drawer 1", "You arrive at drawer 1. The drawer 1 is closed.", False, 0.5),
-    ("open drawer 1", "You open the drawer 1. In it, you see a mug 1.", False, 0.7),
-    ("take mug 1 from drawer 1", "You pick up the mug 1 from the drawer 1.", False, 0.9),
-    ("cool mug 1 with fridge 1", "You cool the mug 1 using the fridge 1.", True, 1.0),
+HOUSEHOLD = [
+    (Outcome("You arrive at drawer 1. The drawer 1 is closed.", reward=0.0, done=False), 0.5),
+    (Outcome("You open the drawer 1. In it, you see a mug 1.", reward=0.0, done=False), 0.7),
+    (Outcome("You pick up the mug 1 from the drawer 1.", reward=0.0, done=False), 0.9),
+    (Outcome("You cool the mug 1 using the fridge 1.", success=True, reward=1.0, done=True), 1.0),
 ]
+LABORATORY = [
+    (Outcome("You open the door.", reward=0.08, done=False), 0.5),
+    (Outcome("Nothing happens.", reward=0.0, done=False), 0.4),
+    (Outcome("The acid burns.", reward=-1.0, done=False), 0.2),
+    (Outcome("The seed is gone.", reward=-0.25, done=True), 0.0),
+]
+SOLD = [(Outcome("Thank you.", success=True, reward=0.35, done=True), 0.4)]
+LOST = [(Outcome("You are lost.", reward=0.0, done=True), 0.0)]
 
 
-def episode() -> Trajectory:
+def episode(steps: Sequence[tuple[Outcome, float]]) -> Trajectory:
     transitions = [
         Transition(
-            action=Action.command(command),
-            observation=observation,
-            reward=float(done),
-            done=done,
+            action=Action.command(f"do {index}"),
+            observation=outcome.observation,
+            reward=outcome.reward,
+            done=outcome.done,
             labels={"return_to_go": value},
         )
-        for command, observation, done, value in EPISODE
+        for index, (outcome, value) in enumerate(steps)
     ]
     return Trajectory(task=TASK, transitions=tuple(transitions))
 
@@ -272,7 +283,12 @@ def train(model: Any, codec: WorldModelCodec, trajectory: Trajectory, steps: int
     model.requires_grad_(False)
 
 
-def test_what_the_codec_teaches_is_what_the_world_model_reads(base: Base) -> None:
+@pytest.mark.parametrize(
+    "steps", [HOUSEHOLD, LABORATORY, SOLD, LOST], ids=["household", "laboratory", "sold", "lost"]
+)
+def test_what_the_codec_teaches_is_what_the_world_model_reads(
+    base: Base, steps: list[tuple[Outcome, float]]
+) -> None:
     """A tiny model that learned one episode by heart answers it exactly: both sides speak alike."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -287,7 +303,7 @@ def test_what_the_codec_teaches_is_what_the_world_model_reads(base: Base) -> Non
         tie_word_embeddings=True,
     )
     model = LlamaForCausalLM(config)
-    trajectory = episode()
+    trajectory = episode(steps)
     train(model, WorldModelCodec(ChatCodec(base.tokenizer)), trajectory, steps=90)
     with Engine(Base(model.eval(), base.tokenizer, fingerprint(model), "learned")) as learned:
         asked = [
@@ -295,17 +311,17 @@ def test_what_the_codec_teaches_is_what_the_world_model_reads(base: Base) -> Non
             for index, step in enumerate(trajectory.transitions)
         ]
         world, blind = TrainedWorldModel(learned), TrainedWorldModel(learned, value="blind")
-        for prediction, unimagined, (_, observation, done, value) in zip(
-            world.predict(asked), blind.predict(asked), EPISODE, strict=True
+        for prediction, unimagined, (real, value) in zip(
+            world.predict(asked), blind.predict(asked), steps, strict=True
         ):
-            assert (prediction.observation, prediction.success) == (observation, done)
-            assert prediction.done is (True if done else None)
+            assert (prediction.observation, prediction.success) == (real.observation, real.success)
+            assert prediction.done is (True if real.done else None)
+            assert prediction.reward == (real.reward or None), "a plain observation claims no reward of 0"
             assert prediction.value == pytest.approx(return_level(value) / 9, abs=0.1)
             assert unimagined.value == pytest.approx(return_level(value) / 9, abs=0.1)
             assert (prediction.confidence or 0) > 0.6
-        truth = [observation for _, observation, _, _ in EPISODE]
-        right = world.surprise(asked, truth, [done for _, _, done, _ in EPISODE])
-        flipped = world.surprise(asked, truth, [not done for _, _, done, _ in EPISODE])
+        right = world.surprise(asked, [real for real, _ in steps])
+        flipped = world.surprise(asked, [real._replace(success=not real.success) for real, _ in steps])
         assert all(
             r is not None and f is not None and r < 0.5 and r < f for r, f in zip(right, flipped, strict=True)
         )

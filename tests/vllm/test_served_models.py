@@ -14,7 +14,7 @@ from langchain_openai.chat_models.base import _convert_message_to_dict
 
 from dyna_graph import DynaConfig, resolve_model
 from dyna_graph.models import find_adapter
-from dyna_nodes.codec import ChatCodec
+from dyna_nodes.codec import ChatCodec, Outcome
 from dyna_nodes.codec.policy import POLICY_PROMPT
 from dyna_nodes.critics import JudgeCritic
 from dyna_nodes.local import get_engine
@@ -65,11 +65,11 @@ async def test_a_world_model_predicts_what_it_predicts_in_process(merged: Servin
 def test_its_surprise_is_that_in_process(merged: Serving) -> None:
     asked = queries()[:5]
     seen = [
-        "You arrive at fridge 1. The fridge 1 is closed.",
-        "Nothing happens.",
-        "It burns.",
-        "é 你好",
-        "x" * 50,
+        Outcome("You arrive at fridge 1. The fridge 1 is closed."),
+        Outcome("Nothing happens."),
+        Outcome("It burns.", reward=-1.0, done=True),
+        Outcome("é 你好"),
+        Outcome("x" * 50),
     ]
     here = TrainedWorldModel(in_process("alfworld-world-model"), "alfworld-world-model")
     there = TrainedWorldModel(get_served_engine(merged.url(WORLD)), WORLD)
@@ -79,7 +79,7 @@ def test_its_surprise_is_that_in_process(merged: Serving) -> None:
 def test_a_lora_module_is_not_let_to_score_and_the_server_lives(together: Serving) -> None:
     world = TrainedWorldModel(get_served_engine(together.url(WORLD)), WORLD)
     with pytest.raises(ServerError, match="served as a LoRA module"):
-        world.surprise(queries()[:1], ["Nothing happens."])
+        world.surprise(queries()[:1], [Outcome("Nothing happens.")])
     [prediction] = world.predict(queries()[:1])
     assert prediction.observation == "You arrive at fridge 1. The fridge 1 is closed."
 

@@ -2,6 +2,7 @@
 
 from dyna_nodes.codec.actions import ParsedReply, ToolFormat, format_calls, parse_action, parse_reply
 from dyna_nodes.codec.chat import ChatCodec, Encoded
+from dyna_nodes.codec.outcome import Outcome
 from dyna_nodes.codec.row import IGNORED, Example
 from dyna_nodes.codec.world_model import Context, WorldModelCodec, expected_return, return_level
 
@@ -11,6 +12,7 @@ __all__ = [
     "Context",
     "Encoded",
     "Example",
+    "Outcome",
     "ParsedReply",
     "ToolFormat",
     "WorldModelCodec",

@@ -9,16 +9,10 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypedDict
 
+from dyna_nodes.codec.outcome import Outcome, answer_text
 from dyna_nodes.codec.policy import POLICY_PROMPT, Thinking, response_text
-from dyna_nodes.codec.world_model import (
-    HIDDEN,
-    INSTRUCTION,
-    Context,
-    answer_text,
-    system_text,
-)
+from dyna_nodes.codec.world_model import HIDDEN, INSTRUCTION, Context, system_text
 from dyna_nodes.nouns import History, Prediction, Trajectory, Transition
-from dyna_nodes.scoring import solved
 from dyna_nodes.settings import Memory
 
 Framing = Literal["dyna", "word2world"]
@@ -58,14 +52,16 @@ def world_model_messages(
 
 def observed(step: Transition) -> Message:
     """Return what a world model should have answered."""
-    return message("assistant", answer_text(step.observation, solved(step.reward, step.done) is True))
+    return message("assistant", answer_text(Outcome.of(step)))
 
 
 def predicted(prediction: Prediction) -> Message | None:
     """Return what a world model did answer; None where it imagined no observation."""
     if prediction.observation is None:
         return None
-    return message("assistant", answer_text(prediction.observation, prediction.success is True))
+    success = prediction.success is True
+    outcome = Outcome(prediction.observation, success, prediction.reward, prediction.done)
+    return message("assistant", answer_text(outcome))
 
 
 def policy_messages(

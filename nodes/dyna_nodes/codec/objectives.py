@@ -2,9 +2,9 @@
 
 Dyna-Think (arXiv 2506.00320, section 3) trains the policy itself as a world model, on one of three targets:
 
-* ``next_state``: after the response it is asked what it will observe. The answer is the next observation with the
-  suffix `` [SUCCESS]`` where the task is solved and, where labelled, the return-to-go after it, all as
-  `dyna_nodes.codec.world_model` writes them.
+* ``next_state``: after the response it is asked what it will observe. The answer is the next observation, with reward,
+  success and end as `dyna_nodes.codec.outcome` writes them and, where labelled, the return-to-go after it, as
+  `dyna_nodes.codec.world_model` does.
 * ``difference``: after the response it is asked what the action will change.
 * ``critique``: inside the response, after the line that the critique is about, stands the critique. Loss on the
   critique and the newline that ends it, on nothing else.
@@ -19,11 +19,11 @@ from collections.abc import Collection, Mapping
 from typing import Final, Literal, NamedTuple
 
 from dyna_nodes.codec.chat import ChatCodec
+from dyna_nodes.codec.outcome import Outcome
 from dyna_nodes.codec.policy import POLICY_PROMPT, begin, response_text, thought_text
-from dyna_nodes.codec.row import Example, Row, Segment, read, write
+from dyna_nodes.codec.row import Example, Row, Segment, common, read, write
 from dyna_nodes.codec.world_model import WorldModelCodec
 from dyna_nodes.nouns import Trajectory, Transition
-from dyna_nodes.scoring import solved
 from dyna_nodes.settings import Memory
 
 Objective = Literal["next_state", "difference", "critique"]
@@ -142,7 +142,7 @@ def critique_of(chat: ChatCodec, transition: Transition) -> Critique:
     before = chat.text(f"{thought[:end]}\n")
     ids = chat.text(f"{thought[:end]}\n{' '.join(transition.notes['critique'].split())}\n")
     # A tokenizer may join the newline with what follows it; then the token that is both is a target.
-    place = _common(before, ids)
+    place = common(before, ids)
     return Critique(ids[:place], ids[place:])
 
 
@@ -154,7 +154,7 @@ def _read_response(chat: ChatCodec, row: Row, transition: Transition, *, with_cr
     if with_critique:
         critique = critique_of(chat, transition)
         # A branch begins with a token that it reads: the last one before the critique stands in it once more.
-        place = min(_common(ids, critique.before), len(critique.before) - 1)
+        place = min(common(ids, critique.before), len(critique.before) - 1)
         row.read(ids[:place])
         row.hang(read(critique.before[place:]), write(critique.critique))
     row.read([*ids[place:], *chat.closing()])
@@ -166,7 +166,7 @@ def _question(world: WorldModelCodec, transition: Transition, objective: Objecti
     question = read([*chat.turn("user", asked), *chat.opening("assistant")])
     if objective == "difference":
         return question, write([*chat.text(transition.notes["difference"].strip()), chat.end_id])
-    answer = world.answer(transition.observation, solved(transition.reward, transition.done) is True)
+    answer = world.answer(*Outcome.of(transition))
     if "return_to_go" in transition.labels:
         return question, *world.answer_and_return(answer, transition.labels["return_to_go"])
     return question, write(answer)
@@ -184,10 +184,3 @@ def _end_of(after: str, thought: str) -> int | None:
     if place < 0:
         place = thought.rfind(after)
     return None if place < 0 else place + len(after)
-
-
-def _common(one: list[int], other: list[int]) -> int:
-    """Return the length of the longest common beginning."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )

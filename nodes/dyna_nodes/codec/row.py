@@ -63,6 +63,13 @@ def expect(token: int) -> Segment:
     return Segment([token], "expect")
 
 
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the length of the longest common beginning."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
 class Row:
     """Builds an `Example` from left to right."""
 

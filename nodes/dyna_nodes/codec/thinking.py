@@ -23,7 +23,7 @@ import re
 from typing import Final, Literal, NamedTuple
 
 from dyna_nodes.codec.actions import parse_action
-from dyna_nodes.codec.world_model import SUCCESS
+from dyna_nodes.codec.outcome import parse_answer
 
 PartKind = Literal["verification", "candidates", "simulation", "critique", "decision", "remark"]
 
@@ -82,14 +82,14 @@ class InnerSimulation(NamedTuple):
 
     @property
     def certain(self) -> str:
-        """The outcome without its hypotheses, and without the mark of success, which is no observation."""
-        said = sentences(self.outcome.removesuffix(SUCCESS.strip()))
+        """The outcome without its hypotheses, and without its tags, which are no observation."""
+        said = sentences(parse_answer(self.outcome).observation)
         return " ".join(s for s in said if not s.startswith(MAYBE))
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
         """What the outcome says may be seen, such as ``a mug``."""
-        said = sentences(self.outcome.removesuffix(SUCCESS.strip()))
+        said = sentences(parse_answer(self.outcome).observation)
         found = (s for s in said if s.startswith(MAYBE))
         return tuple(s.removeprefix(MAYBE).rstrip(".!? ") for s in found)
 

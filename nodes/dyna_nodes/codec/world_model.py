@@ -5,30 +5,30 @@ user turn is the action only, each assistant turn the next observation, with the
 the task is solved. Two contexts: in ``agent`` context the system turn holds what the agent has seen; in
 ``privileged`` context the hidden state of the environment comes before it.
 
-This project adds the return-to-go. It hangs on the observation as a *branch*: after the imagined observation
-(or, as the control *value without imagination*, right after the action) the model is made to read
-``\nReturn: `` and its distribution over the digits 0–9 is the imagined return. A branch sees the history and
-itself but nothing after it sees the branch, so that returns, which an agent cannot know, never become part
-of a history. Other actions that were tried in forks of a state (`Counterfactual`) are branches too: several
-answers to one history, for the price of their own tokens.
+This project adds reward and end where observation and success do not say them (`dyna_nodes.codec.outcome`), and the
+return-to-go: after the imagined observation (or, as the control *value without imagination*, right after the action)
+the model is made to read ``\nReturn: `` and its distribution over the digits 0–9 is the imagined return. Both hang on
+the observation as a *branch*: it sees the history and itself but nothing after it sees the branch, so that returns,
+which an agent cannot know, and rewards, which it is not told, never become part of a history. Other actions that
+were tried in forks of a state (`Counterfactual`) are branches too: several answers to one history, for the price of
+their own tokens.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from dyna_nodes.codec.chat import ChatCodec
-from dyna_nodes.codec.row import Example, Row, Segment, expect, read, write
-from dyna_nodes.nouns import Action, Counterfactual, History, Trajectory, Transition
-from dyna_nodes.scoring import solved
+from dyna_nodes.codec.outcome import SUCCESS, Outcome, answer_parts, answer_text, parse_answer
+from dyna_nodes.codec.row import Example, Row, Segment, common, expect, read, write
+from dyna_nodes.nouns import Action, History, Trajectory
 
 Context = Literal["agent", "privileged"]
 
 INSTRUCTION = "You are the world. Answer each action with what happens next."
 HIDDEN = "Hidden state:"
-SUCCESS = " [SUCCESS]"
 RETURN = "\nReturn: "
 DISCOUNT = 0.9
 """Discount per step of the return-to-go: success in n steps is worth ``DISCOUNT ** n``."""
@@ -48,29 +48,10 @@ def expected_return(probabilities: Sequence[float]) -> float:
     return sum(level * p for level, p in enumerate(probabilities)) / (total * (LEVELS - 1))
 
 
-class ParsedOutcome(NamedTuple):
-    """A world model's answer taken apart."""
-
-    observation: str
-    success: bool
-
-
 def system_text(history: History) -> str:
     """Return the text of the system turn."""
     hidden = f"{HIDDEN}\n{history.hidden_state}\n\n" if history.hidden_state is not None else ""
     return f"{INSTRUCTION}\n\n{hidden}{history.task}"
-
-
-def answer_text(observation: str, success: bool) -> str:
-    """Return the text of an answer; `parse_answer` reads it back."""
-    return observation.strip() + (SUCCESS if success else "")
-
-
-def parse_answer(text: str) -> ParsedOutcome:
-    """Take an answer apart."""
-    text = text.strip()
-    success = text.endswith(SUCCESS.strip())
-    return ParsedOutcome(text.removesuffix(SUCCESS.strip()).rstrip() if success else text, success)
 
 
 class WorldModelCodec:
@@ -109,11 +90,26 @@ class WorldModelCodec:
         """Return the ids of the action's turn and the opening of the answer."""
         return [*self.chat.turn("user", action.text), *self.chat.opening("assistant")]
 
-    def answer(self, observation: str, success: bool) -> list[int]:
-        """Return the ids of an answer, end-of-turn included; what the model is trained to write."""
-        return [*self.chat.text(answer_text(observation, success)), self.chat.end_id]
+    def answer(
+        self, observation: str, success: bool = False, reward: float | None = None, done: bool | None = None
+    ) -> list[int]:
+        """Return the ids of an answer, end-of-turn included; what the model is trained to write.
 
-    def parse(self, text: str) -> ParsedOutcome:
+        Args: See `Outcome`.
+        """
+        return [*self.chat.text(answer_text(Outcome(observation, success, reward, done))), self.chat.end_id]
+
+    def remembered(self, outcome: Outcome) -> int:
+        """Return how many ids of an answer later steps see; the rest hangs on them as a branch.
+
+        On an empty observation nothing can hang: of such an answer they see everything.
+        """
+        answer, parts = self.answer(*outcome), answer_parts(outcome)
+        if not parts.reward and parts.flag in ("", SUCCESS):
+            return len(answer)
+        return common(answer, self.chat.text(parts.observation)) or len(answer)
+
+    def parse(self, text: str) -> Outcome:
         """Take an answer apart."""
         return parse_answer(text)
 
@@ -154,19 +150,15 @@ class WorldModelCodec:
             for number, other in enumerate(transition.counterfactuals):
                 question = read(self.question(other.action))
                 if (index, number) in counterfactuals:
-                    value = other.labels["return_to_go"]
-                    row.hang(question, *self.answer_and_return(self._answer(other), value))
+                    answer = self.answer(*Outcome.of(other))
+                    row.hang(question, *self.answer_and_return(answer, other.labels["return_to_go"]))
                 if (index, number) in blind_counterfactuals:
                     row.hang(question, *self.return_after(other.labels["return_to_go"]))
             row.read(self.question(transition.action))
             if index in with_blind:
                 row.hang(*self.return_after(transition.labels["return_to_go"]))
-            answer = self._answer(transition)
-            row.write(answer[:-1])
-            if index in with_return:
-                row.hang(*self.return_after(transition.labels["return_to_go"]))
-            row.write(answer[-1:])
-            row.read(self.chat.closing()[1:])
+            value = transition.labels["return_to_go"] if index in with_return else None
+            self._write(row, Outcome.of(transition), value)
         return row.example()
 
     def return_after(self, value: float) -> tuple[Segment, ...]:
@@ -180,5 +172,20 @@ class WorldModelCodec:
         """
         return write(answer[:-1]), expect(answer[-1]), *self.return_after(value)
 
-    def _answer(self, outcome: Transition | Counterfactual) -> list[int]:
-        return self.answer(outcome.observation, solved(outcome.reward, outcome.done) is True)
+    def _write(self, row: Row, outcome: Outcome, value: float | None) -> None:
+        """Append an answer, the turn's end, and the return after the answer where there is one."""
+        answer, kept = self.answer(*outcome), self.remembered(outcome)
+        after = () if value is None else self.return_after(value)
+        if kept == len(answer):
+            row.write(answer[:-1])
+            if after:
+                row.hang(*after)
+            row.write(answer[-1:])
+        else:
+            # A branch begins with a token that it reads: the last one that later steps see stands in it once more.
+            last = answer[kept - 1 : kept]
+            row.write(answer[: kept - 1])
+            row.hang(read(last), write(answer[kept:-1]), expect(answer[-1]), *after)
+            row.write(last)
+            row.read([*self.chat.text(outcome.observation.strip())[kept:], answer[-1]])
+        row.read(self.chat.closing()[1:])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dyna_nodes.asking import quoted
-from dyna_nodes.codec import ChatCodec, Context, WorldModelCodec, expected_return
+from dyna_nodes.codec import ChatCodec, Context, Outcome, WorldModelCodec, expected_return
 from dyna_nodes.nouns import History, Prediction, Query
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ class TrainedWorldModel:
     """Imagines with a language model that was trained on experience.
 
     All queries of a call run in one batch of the engine, and queries with the same history share its
-    computation. Decoding is greedy. A history that is too long for the model, an answer that does not end,
-    and an empty answer are predictions with an ``error``.
+    computation. Decoding is greedy. Reward and end are predicted where the answer says them; a plain
+    observation says neither, since a model that never learned them writes one, too. A history that is too
+    long for the model, an answer that does not end, and an empty answer are predictions with an ``error``.
 
     Args:
         engine: The engine that holds the base model: in process, or a `dyna_nodes.served.ServedEngine`.
@@ -101,28 +102,23 @@ class TrainedWorldModel:
         results = await self.engine.agenerate([self._request(g) for g in groups]) if groups else []
         return self._predictions(len(queries), groups, results, errors)
 
-    def surprise(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
-    ) -> list[float | None]:
+    def surprise(self, queries: Sequence[Query], outcomes: Sequence[Outcome]) -> list[float | None]:
         """Return how surprising it was what really happened.
 
         Args:
             queries: History and executed action of each step.
-            observations: The real observation of each step.
-            successes: Whether the step solved the task; False for all when empty.
+            outcomes: What each step really led to.
 
         Returns:
             −log p per token in nats, end-of-turn included; None where the step does not fit the model.
         """
-        requests, lengths = self._scoring(queries, observations, successes)
+        requests, lengths = self._scoring(queries, outcomes)
         asked = [request for request in requests if request is not None]
         return _surprises(requests, lengths, self.engine.generate(asked) if asked else [])
 
-    async def asurprise(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool] = ()
-    ) -> list[float | None]:
+    async def asurprise(self, queries: Sequence[Query], outcomes: Sequence[Outcome]) -> list[float | None]:
         """Return what `surprise` returns, without blocking the event loop."""
-        requests, lengths = self._scoring(queries, observations, successes)
+        requests, lengths = self._scoring(queries, outcomes)
         asked = [request for request in requests if request is not None]
         return _surprises(requests, lengths, await self.engine.agenerate(asked) if asked else [])
 
@@ -211,13 +207,14 @@ class TrainedWorldModel:
             error = f"no end after {tokens} tokens: {quoted(branch.text)}"
             return Prediction(model=self.name, tokens=tokens, error=error)
         outcome = self.codec.parse(branch.text)
-        if not outcome.observation and not outcome.success:
+        if not branch.text.strip():
             return Prediction(model=self.name, tokens=tokens, error="the answer is empty")
         best = [top[0][1] for top in branch.top_logprobs or ()]
         return Prediction(
             observation=outcome.observation,
+            reward=outcome.reward,
+            done=outcome.done,
             success=outcome.success,
-            done=True if outcome.success else None,
             value=value,
             confidence=min(1.0, math.exp(sum(best) / len(best))) if best else None,
             tokens=tokens,
@@ -225,25 +222,22 @@ class TrainedWorldModel:
         )
 
     def _scoring(
-        self, queries: Sequence[Query], observations: Sequence[str], successes: Sequence[bool]
+        self, queries: Sequence[Query], outcomes: Sequence[Outcome]
     ) -> tuple[list[Request | None], list[int]]:
         from dyna_nodes.local.engine import Request
 
-        if len(observations) != len(queries) or (successes and len(successes) != len(queries)):
-            raise ValueError(
-                f"{len(queries)} queries need as many observations and successes, "
-                f"got {len(observations)} and {len(successes)}"
-            )
+        if len(outcomes) != len(queries):
+            raise ValueError(f"{len(queries)} queries need as many outcomes, got {len(outcomes)}")
         requests: list[Request | None] = []
         lengths: list[int] = []
-        for index, query in enumerate(queries):
+        for query, outcome in zip(queries, outcomes, strict=True):
             try:
-                self._check_size(query.history, observations[index])
+                self._check_size(query.history, outcome.observation)
             except ValueError:
                 requests.append(None)
                 lengths.append(0)
                 continue
-            answer = self.codec.answer(observations[index], bool(successes and successes[index]))
+            answer = self.codec.answer(*outcome)
             prefix = [*self._prefix(query.history), *self.codec.question(query.action)]
             fits = len(prefix) + len(answer) <= self.engine.context_length
             request = Request(prefix=prefix, branches=[answer], logprobs=True, adapter=self.adapter)

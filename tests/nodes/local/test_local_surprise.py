@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from dyna_nodes.codec import Outcome
 from dyna_nodes.core import DynaCore, Run
 from dyna_nodes.effects import aperform, perform
 from dyna_nodes.histories import Histories
@@ -43,8 +44,8 @@ async def test_it_is_minus_the_mean_log_probability(engine: Engine) -> None:
     imagined = transitions[0].model_copy(update={"provenance": Provenance(source="imagination")})
     scored = perform(with_surprise(core, known, [*transitions, imagined], Run.of(None)))
     queries = [Query(history=known.history, action=t.action) for t in transitions]
-    observations = [t.observation for t in transitions]
-    first, second, long = world.surprise(queries, observations, [False, True, False])
+    outcomes = [Outcome.of(t) for t in transitions]
+    first, second, long = world.surprise(queries, outcomes)
     assert None not in (first, second)
     assert long is None, "it does not fit the model"
     assert [t.scores.get("surprise") for t in scored] == [
@@ -54,6 +55,7 @@ async def test_it_is_minus_the_mean_log_probability(engine: Engine) -> None:
         None,
     ]
     assert all(t.scores["exact"] == 0.0 for t in scored)
-    assert world.surprise(queries[1:2], observations[1:2]) != [pytest.approx(second)], "success is part of it"
+    unsolved = Outcome(outcomes[1].observation)
+    assert world.surprise(queries[1:2], [unsolved]) != [pytest.approx(second)], "success is part of it"
     again = await aperform(with_surprise(core, known, transitions, Run.of(None)))
     assert [t.scores.get("surprise") for t in again] == [pytest.approx(first), pytest.approx(second), None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dyna_nodes.codec import Outcome
 from dyna_nodes.nouns import Prediction
 from dyna_training.evaluation import figures
 from dyna_training.evaluation.episodes import Facts
@@ -85,7 +86,7 @@ def test_the_flag_counts_successes_and_near_misses() -> None:
 
 
 def test_an_error_says_no_success_and_is_no_match() -> None:
-    outcome = compare(Prediction(error="no end after 160 tokens"), "Something happens.", True)
+    outcome = compare(Prediction(error="no end after 160 tokens"), Outcome("Something happens.", True))
     assert (outcome.exact, outcome.f1, outcome.success) == (False, 0.0, None)
     flag = figures.flag_figures([fact(success=True)], [outcome])
     assert flag["imagined"]["recall"].value == 0

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
+from dyna_nodes.codec import Outcome
 from dyna_nodes.local.base import LocalModelError, load_base
 from dyna_nodes.local.engine import Engine, Request
 from dyna_nodes.nouns import Action, Prediction, Query, Trajectory, Transition
@@ -81,15 +82,12 @@ def test_forcing_agrees_with_generating(forcing: ForcingModel, engine: Engine) -
     shipped = Asked(engine, max_new_tokens=NEW_TOKENS)
     blind = TrainedWorldModel(engine, value="blind")
     asked = queries(trajectory, "agent")
-    observations = [t.observation for t in trajectory.transitions]
-    successes = [bool(t.done) for t in trajectory.transitions]
-    answers = [
-        compare(p, o, s) for p, o, s in zip(shipped.predict(asked), observations, successes, strict=True)
-    ]
+    outcomes = [Outcome.of(t) for t in trajectory.transitions]
+    answers = [compare(p, o) for p, o in zip(shipped.predict(asked), outcomes, strict=True)]
     assert [f.exact for f in forced] == [a.exact for a in answers]
     assert {True, False} <= {f.exact for f in forced}
     assert [f.surprise / f.tokens for f in forced] == pytest.approx(
-        shipped.surprise(asked, observations, successes), rel=1e-3
+        shipped.surprise(asked, outcomes), rel=1e-3
     )
     unseen = [p.value for p in blind.predict(asked)]
     for index, (f, a) in enumerate(zip(forced, answers, strict=True)):
@@ -139,6 +137,65 @@ def test_the_flag_after_the_real_observation(forcing: ForcingModel, engine: Engi
     ]
     texts = [result.branches[0].text for result in engine.generate(requests)]
     assert [f.success_after for f in forced] == [text == " [" for text in texts]
+
+
+REWARDED = [
+    ("look", NOTHING, -1.0, False),
+    ("dance", NOTHING, -1.0, False),
+    ("look", NOTHING, 0.0, False),
+    ("dance", NOTHING, 0.35, False),
+    ("look", NOTHING, 0.0, True),
+]
+
+
+def rewarded(steps: Sequence[tuple[str, str, float, bool]]) -> Trajectory:
+    transitions = tuple(
+        Transition(
+            action=Action.command(command),
+            observation=observation,
+            reward=reward,
+            done=done,
+            labels={"return_to_go": 0.5},
+        )
+        for command, observation, reward, done in steps
+    )
+    return Trajectory(id="rewarded", task=TASK, transitions=transitions)
+
+
+def test_forcing_agrees_with_generating_where_rewards_and_ends_are_written(
+    forcing: ForcingModel, engine: Engine
+) -> None:
+    trajectory = rewarded(REWARDED)
+    row = forcing.row(trajectory, "agent")
+    forced = forcing.force(row, None)
+    shipped = TrainedWorldModel(engine, max_new_tokens=NEW_TOKENS)
+    asked = queries(trajectory, "agent")
+    outcomes = [Outcome.of(t) for t in trajectory.transitions]
+    targets = [label for label in row.example.labels if label != -100]
+    for answer, outcome in zip(row.answers, outcomes, strict=True):
+        assert [targets[n] for n in answer] == forcing.codec.answer(*outcome)
+    assert [f.surprise / f.tokens for f in forced] == pytest.approx(
+        shipped.surprise(asked, outcomes), rel=1e-3
+    )
+    answers = [compare(p, o) for p, o in zip(shipped.predict(asked), outcomes, strict=True)]
+    assert [f.exact for f in forced] == [a.exact for a in answers]
+    unsaid = [f for f, o in zip(forced, outcomes, strict=True) if o.reward or o.done]
+    assert any(f.exact for f in unsaid), "observation and success are foreseen"
+    assert not any(f.whole for f in unsaid), "reward and end are not"
+    [examined] = TrainedExaminee("x", forcing, generators={"agent": shipped}).examine([trajectory], "agent")
+    same = {"exact", "observation", "success", "reward", "done", "f1", "error"}
+    assert [o.model_dump(include=same) for o in examined] == [a.model_dump(include=same) for a in answers]
+
+
+@pytest.mark.parametrize(("tag", "success"), [("[SUCCESS]", True), ("[END]", False), ("[REWARD 5]", False)])
+@pytest.mark.parametrize(("reward", "done"), [(0.0, False), (0.0, True), (1.0, True)])
+def test_the_flag_is_told_from_tags_that_begin_like_it(
+    forcing: ForcingModel, tag: str, success: bool, reward: float, done: bool
+) -> None:
+    """The episode makes the model expect a tag, whatever the last step really ends in."""
+    before = [("look", f"{NOTHING} {tag}", 0.0, False)] * 5
+    row = forcing.row(rewarded([*before, ("look", NOTHING, reward, done)]), "agent")
+    assert forcing.force(row, None)[-1].success_after is success
 
 
 def test_hidden_state_is_told_in_privileged_context_only(tiny: ForcingModel) -> None:

@@ -10,10 +10,11 @@ from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from dyna_nodes.codec import Context
+from dyna_nodes.codec import Context, Outcome
+from dyna_nodes.codec.outcome import rounded
 from dyna_nodes.nouns import Prediction, Query, Trajectory, digest_of
 from dyna_nodes.protocols import WorldModel
-from dyna_nodes.scoring import solved, token_f1
+from dyna_nodes.scoring import token_f1
 from dyna_nodes.world_models import TrainedWorldModel
 from dyna_training.evaluation.episodes import content, game_of
 from dyna_training.evaluation.forcing import Forced, ForcingModel, TooLongError
@@ -23,6 +24,8 @@ BOTH: Final[tuple[Context, ...]] = ("agent", "privileged")
 
 VERSION: Final = 2
 """Of the outcomes: cached ones of another version are not used."""
+KNOWN: Final = frozenset({"surprise", "tokens", "value_after", "value_blind", "success_after"})
+"""What teacher forcing says about a step whatever is generated there."""
 
 
 class StepOutcome(BaseModel):
@@ -32,6 +35,8 @@ class StepOutcome(BaseModel):
         exact: Observation and success flag are those that really came.
         observation: The predicted observation; None in episodes without generation, or the model gave none.
         success: The predicted success flag; likewise.
+        reward: The predicted reward, 1 or 0 where only success says it; likewise.
+        done: Whether the end of the episode is predicted; likewise.
         success_after: The success flag that is predicted after the real observation.
         f1: Word-level F1 of the observation; None in episodes without generation, 0 where the model gave none.
         surprise: −log p of the real answer, in nats, over all its tokens, end-of-turn included.
@@ -48,6 +53,8 @@ class StepOutcome(BaseModel):
     exact: bool
     observation: str | None = None
     success: bool | None = None
+    reward: float | None = None
+    done: bool | None = None
     success_after: bool | None = None
     f1: float | None = None
     surprise: float | None = None
@@ -82,9 +89,9 @@ def queries(trajectory: Trajectory, context: Context) -> list[Query]:
     ]
 
 
-def truth(trajectory: Trajectory) -> list[tuple[str, bool]]:
-    """Return for each step what was really observed, and whether it solved the task."""
-    return [(t.observation.strip(), bool(solved(t.reward, t.done))) for t in trajectory.transitions]
+def truth(trajectory: Trajectory) -> list[Outcome]:
+    """Return what each step really led to."""
+    return [Outcome.of(step) for step in trajectory.transitions]
 
 
 class AskedExaminee:
@@ -109,7 +116,7 @@ class AskedExaminee:
         """Ask about every step, all in one batch."""
         asked = [query for trajectory in trajectories for query in queries(trajectory, context)]
         answers = iter(self._models[context].predict(asked))
-        return [[compare(next(answers), *true) for true in truth(trajectory)] for trajectory in trajectories]
+        return [[compare(next(answers), real) for real in truth(trajectory)] for trajectory in trajectories]
 
 
 class TrainedExaminee:
@@ -176,18 +183,16 @@ class TrainedExaminee:
             for number, found in enumerate(outcomes)
             if self._generator(trajectories[number], context) is not None
             for index, outcome in enumerate(found)
-            if not outcome.exact and outcome.error is None
+            if outcome.observation is None and outcome.error is None
         ]
         if not places:
             return outcomes
         every = [queries(trajectory, context) for trajectory in trajectories]
         answers = self.generators[context].predict([every[number][index] for number, index in places])
         for (number, index), answer in zip(places, answers, strict=True):
-            said = compare(answer, *truth(trajectories[number])[index])
+            said = compare(answer, truth(trajectories[number])[index])
             # Now and then the same text comes in other tokens: then it is a match after all.
-            known = outcomes[number][index].model_dump(
-                include={"surprise", "tokens", "value_after", "value_blind", "success_after"}
-            )
+            known = outcomes[number][index].model_dump(include=KNOWN)
             outcomes[number][index] = said.model_copy(update=known)
         return outcomes
 
@@ -198,41 +203,45 @@ class TrainedExaminee:
             return [StepOutcome(exact=False, f1=0.0, error=str(error)) for _ in trajectory.transitions]
         generator = self._generator(trajectory, context)
         if generator is None:
-            return [StepOutcome.model_validate(f._asdict()) for f in forced]
+            return [_known(f) for f in forced]
         # A true answer that is longer than the shipped model may write is none that it writes.
-        forced = [f._replace(exact=f.exact and f.tokens <= generator.max_new_tokens) for f in forced]
-        return [_outcome(f, *true) for f, true in zip(forced, truth(trajectory), strict=True)]
+        forced = [f._replace(whole=f.whole and f.tokens <= generator.max_new_tokens) for f in forced]
+        return [_outcome(f, real) for f, real in zip(forced, truth(trajectory), strict=True)]
 
     def _generator(self, trajectory: Trajectory, context: Context) -> TrainedWorldModel | None:
         chosen = self._games is None or game_of(trajectory) in self._games
         return self.generators.get(context) if chosen else None
 
 
-def _outcome(forced: Forced, observation: str, success: bool) -> StepOutcome:
-    known = StepOutcome.model_validate(forced._asdict())
-    if not forced.exact:
-        return known
-    # The imagined observation is the real one, so that its confidence and value are those of the real one.
-    match = {
-        "observation": observation,
-        "success": success,
-        "f1": 1.0,
-        "confidence": math.exp(-forced.surprise / forced.tokens),
-        "value": forced.value_after,
-    }
-    return known.model_copy(update=match)
+def _known(forced: Forced) -> StepOutcome:
+    return StepOutcome.model_validate({k: v for k, v in forced._asdict().items() if k != "whole"})
 
 
-def compare(prediction: Prediction, observation: str, success: bool) -> StepOutcome:
-    """Compare a prediction with what really happened; no success flag counts as "not solved"."""
+def _outcome(forced: Forced, real: Outcome) -> StepOutcome:
+    if not forced.whole:
+        return _known(forced)
+    # The imagined outcome is the real one, so that its confidence and value are those of the real one.
+    confidence = math.exp(-forced.surprise / forced.tokens)
+    prediction = Prediction(**real._asdict(), confidence=confidence, value=forced.value_after)
+    known = _known(forced).model_dump(include=KNOWN)
+    return compare(prediction, real).model_copy(update=known)
+
+
+def compare(prediction: Prediction, real: Outcome) -> StepOutcome:
+    """Compare a prediction with what really happened.
+
+    No success flag counts as "not solved", no reward and no end as what a plain observation stands for.
+    """
     if prediction.error is not None or prediction.observation is None:
         return StepOutcome(exact=False, f1=0.0, error=prediction.error or "no observation was predicted")
-    said, flag = prediction.observation.strip(), bool(prediction.success)
+    said, flag, true = prediction.observation.strip(), bool(prediction.success), real.observation.strip()
     return StepOutcome(
-        exact=said == observation.strip() and flag == success,
+        exact=said == true and flag == real.success,
         observation=said,
         success=flag,
-        f1=token_f1(said, observation),
+        reward=float(flag) if prediction.reward is None else rounded(prediction.reward),
+        done=flag or bool(prediction.done),
+        f1=token_f1(said, true),
         confidence=prediction.confidence,
         value=prediction.value,
     )

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dyna_nodes.codec import ChatCodec, Context, WorldModelCodec, expected_return
-from dyna_nodes.codec.world_model import SUCCESS
+from dyna_nodes.codec import IGNORED, ChatCodec, Context, Example, Outcome, WorldModelCodec, expected_return
+from dyna_nodes.codec.outcome import END, REWARD, SUCCESS, answer_parts
+from dyna_nodes.codec.row import common
 from dyna_nodes.nouns import Trajectory
-from dyna_nodes.scoring import solved
 
 if TYPE_CHECKING:
-    from dyna_nodes.codec import Example
+    import torch
+
     from dyna_nodes.local.base import Base
 
 
@@ -28,14 +29,16 @@ class Row(NamedTuple):
     Attributes:
         example: The tokens.
         answers: For each step, the indices of its answer among the targets of the row.
-        ends: For each step, the length of its observation in tokens; the success flag or the end stands there.
+        kept: For each step, how many tokens of its answer later steps see; what comes after them is reward and end.
+        flags: For each step, the length of observation and reward in tokens; the flag or the end stands there.
         after: For each step, the index of the return that hangs on its observation; None without a label.
         blind: For each step, the index of the return that hangs on its action; None without a label.
     """
 
     example: Example
     answers: list[list[int]]
-    ends: list[int]
+    kept: list[int]
+    flags: list[int]
     after: list[int | None]
     blind: list[int | None]
 
@@ -44,14 +47,16 @@ class Forced(NamedTuple):
     """What teacher forcing says about one step.
 
     Attributes:
-        exact: Greedy decoding writes the real answer, success flag included.
-        success_after: Greedy decoding goes on with the success flag after the real observation.
+        whole: Greedy decoding writes the real answer: observation, reward, success and end.
+        exact: Greedy decoding writes the real observation, and the real success flag after it and the real reward.
+        success_after: Greedy decoding goes on with the success flag after the real observation and reward.
         surprise: −log p of the real answer in nats, over all its tokens.
         tokens: Number of these tokens, end-of-turn included.
         value_after: Expected return in [0, 1] after the real observation; None without a label.
         value_blind: The same before the observation.
     """
 
+    whole: bool
     exact: bool
     success_after: bool
     surprise: float
@@ -81,7 +86,9 @@ class ForcingModel:
         self.codec = WorldModelCodec(ChatCodec(base.tokenizer))
         self.context_length: int = base.model.config.get_text_config().max_position_embeddings
         self._adapters = Adapters(base)
-        self._flag_id = self.codec.chat.text(SUCCESS)[0]
+        success, *others = (self.codec.chat.text(tag) for tag in (SUCCESS, END, REWARD))
+        # The tags begin alike; so many tokens tell the flag from the others.
+        self._flag = success[: max(common(success, other) for other in others) + 1]
 
     def load(self, adapter: Path) -> str:
         """Load an adapter and return the name that `force` knows it by.
@@ -107,17 +114,20 @@ class ForcingModel:
         example = self.codec.example(trajectory, context=context, returns=labelled, blind_returns=labelled)
         for shot in reversed(shots):
             example = _put_before(self.codec.example(shot, context=context), example)
-        targets = [i for i, label in enumerate(example.labels) if label != -100]
+        targets = [i for i, label in enumerate(example.labels) if label != IGNORED]
         trunk = iter([n for n, i in enumerate(targets) if example.branch[i] == 0])
         hung = iter([n for n, i in enumerate(targets) if example.branch[i] != 0])
-        answers, ends, after, blind = [], [], [], []
+        answers, kept, flags, after, blind = [], [], [], [], []
         for index, step in enumerate(trajectory.transitions):
-            length = len(self.codec.answer(step.observation, bool(solved(step.reward, step.done))))
-            ends.append(len(self.codec.answer(step.observation, False)) - 1)
-            answers.append([next(trunk) for _ in range(length)])
+            outcome = Outcome.of(step)
+            parts = answer_parts(outcome)
+            kept.append(self.codec.remembered(outcome))
+            flags.append(len(self.codec.chat.text(parts.observation + parts.reward)))
             blind.append(next(hung) if index in labelled else None)
+            length = len(self.codec.answer(*outcome))
+            answers.append([next(trunk if n < kept[-1] else hung) for n in range(length)])
             after.append(next(hung) if index in labelled else None)
-        return Row(example, answers, ends, after, blind)
+        return Row(example, answers, kept, flags, after, blind)
 
     def force(self, row: Row, adapter: str | None) -> list[Forced]:
         """Read an episode, and return what it says about each step.
@@ -129,18 +139,53 @@ class ForcingModel:
         Raises:
             TooLongError: It is deeper than that.
         """
-        import torch
-
-        from dyna_training.sft import pack, visibility
-
         depth = max(row.example.positions) + 1
         if depth > self.context_length:
             raise TooLongError(f"the episode needs {depth} tokens, the model reads {self.context_length}")
         self._adapters.activate(adapter)
+        logits, labels = self._read(row.example)
+        best: list[int] = logits.argmax(-1).tolist()
+        wanted: list[int] = labels.tolist()
+        total = logits.logsumexp(-1, keepdim=True)
+        given: list[float] = (logits.gather(1, labels[:, None]) - total)[:, 0].tolist()
+        levels: list[list[float]] = (logits[:, self.codec.level_ids] - total).exp().tolist()
+        found = []
+        for answer, kept, flag, after, blind in zip(
+            row.answers, row.kept, row.flags, row.after, row.blind, strict=True
+        ):
+            said, real = ([ids[n] for n in answer] for ids in (best, wanted))
+            success = self._is_flag(said[flag:], real[flag:])
+            if success is None:
+                success = self._goes_on_with_flag(row.example, answer[flag])
+            # Where reward or end are written, another reward and no end are still the real observation and flag.
+            tagged = kept < len(answer)
+            same = not tagged or (
+                said[kept] in (self.codec.chat.end_id, self._flag[0])
+                and success == self._is_flag(real[flag:], real[flag:])
+            )
+            found.append(
+                Forced(
+                    whole=said == real,
+                    exact=said[:kept] == real[:kept] and same,
+                    success_after=success,
+                    surprise=-sum(given[n] for n in answer),
+                    tokens=len(answer),
+                    value_after=None if after is None else expected_return(levels[after]),
+                    value_blind=None if blind is None else expected_return(levels[blind]),
+                )
+            )
+        return found
+
+    def _read(self, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and labels of the targets of an example, [targets, vocabulary] and [targets]."""
+        import torch
+
+        from dyna_training.sft import pack, visibility
+
         model = self.base.model
-        inputs = {name: tensor.to(model.device) for name, tensor in pack([row.example]).items()}
+        inputs = {name: tensor.to(model.device) for name, tensor in pack([example]).items()}
         labels = inputs["labels"][0]
-        where = (labels != -100).nonzero(as_tuple=True)[0]
+        where = (labels != IGNORED).nonzero(as_tuple=True)[0]
         with torch.inference_mode():
             output = model(
                 input_ids=inputs["input_ids"],
@@ -149,31 +194,44 @@ class ForcingModel:
                 logits_to_keep=where,
                 use_cache=False,
             )
-            logits = output.logits[0].float()
-            best: list[int] = logits.argmax(-1).tolist()
-            wanted: list[int] = labels[where].tolist()
-            total = logits.logsumexp(-1, keepdim=True)
-            given: list[float] = (logits.gather(1, labels[where, None]) - total)[:, 0].tolist()
-            levels: list[list[float]] = (logits[:, self.codec.level_ids] - total).exp().tolist()
-        return [
-            Forced(
-                exact=all(best[n] == wanted[n] for n in answer),
-                success_after=best[answer[end]] == self._flag_id,
-                surprise=-sum(given[n] for n in answer),
-                tokens=len(answer),
-                value_after=None if after is None else expected_return(levels[after]),
-                value_blind=None if blind is None else expected_return(levels[blind]),
+            return output.logits[0].float(), labels[where]
+
+    def _is_flag(self, said: Sequence[int], real: Sequence[int]) -> bool | None:
+        """Return whether a text is the success flag; None where it begins like one and the real text is another.
+
+        Args:
+            said: The most probable token after each of the real ones.
+            real: The real tokens.
+        """
+        for index, token in enumerate(self._flag):
+            if said[index] != token:
+                return False
+            if real[index] != token:
+                return True if index == len(self._flag) - 1 else None
+        return True
+
+    def _goes_on_with_flag(self, example: Example, target: int) -> bool:
+        """Return whether the success flag is what greedy decoding writes in place of a target of an example."""
+        end = [i for i, label in enumerate(example.labels) if label != IGNORED][target]
+        ids = [example.ids[i] for i in range(end + 1) if example.branch[i] in (0, example.branch[end])]
+        logits, labels = self._read(
+            Example(
+                [*ids, *self._flag[:-1]],
+                [*[IGNORED] * (len(ids) - 1), *self._flag],
+                list(range(len(ids) + len(self._flag) - 1)),
+                [0] * (len(ids) + len(self._flag) - 1),
             )
-            for answer, end, after, blind in zip(row.answers, row.ends, row.after, row.blind, strict=True)
-        ]
+        )
+        return bool((logits.argmax(-1) == labels).all())
 
 
 def _put_before(shot: Example, example: Example) -> Example:
-    """Return an example with a shot before it, which is read and no target."""
-    start = len(shot.ids)
+    """Return an example with a shot before it: what later steps see of it, which is read and no target."""
+    ids = [id for id, branch in zip(shot.ids, shot.branch, strict=True) if not branch]
+    start = len(ids)
     return example._replace(
-        ids=[*shot.ids, *example.ids],
-        labels=[*[-100] * start, *example.labels],
-        positions=[*shot.positions, *(start + p for p in example.positions)],
+        ids=[*ids, *example.ids],
+        labels=[*[IGNORED] * start, *example.labels],
+        positions=[*range(start), *(start + p for p in example.positions)],
         branch=[*[0] * start, *example.branch],
     )

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
-from dyna_nodes.codec import Context
+from dyna_nodes.codec import Context, Outcome
 from dyna_nodes.nouns import Trajectory
-from dyna_nodes.scoring import solved
 from dyna_training.data import read_trajectories
 from dyna_training.evaluation import episodes, figures
 from dyna_training.evaluation.examinees import (
@@ -186,9 +185,9 @@ def _verified(
         step = trajectory.transitions[index]
         forced = examinee.forced(trajectory, context)[index]
         [answer] = examinee.generators[context].predict([queries(trajectory, context)[index]])
-        said = compare(answer, step.observation, bool(solved(step.reward, step.done)))
+        said = compare(answer, Outcome.of(step))
         agree += said.exact == forced.exact
-        if said.exact and forced.exact and said.value is not None and forced.value_after is not None:
+        if said.exact and forced.whole and said.value is not None and forced.value_after is not None:
             values.append(abs(said.value - forced.value_after))
         progress(f"generating to verify {examinee.name}, {context}", done + 1, len(drawn))
     return {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from dyna_nodes.codec import parse_action, parse_reply
 from dyna_nodes.codec.messages import Message, read_system
-from dyna_nodes.codec.world_model import parse_answer
+from dyna_nodes.codec.outcome import parse_answer
 from dyna_nodes.nouns import Action, Prediction, Provenance, Trajectory, Transition, digest_of
+from dyna_nodes.scoring import solved
 from dyna_training.store.chat import ChatFormat, Learner, Row
 from dyna_training.store.folder import Form, RecordWriter, new_folder, write_manifest
 from dyna_training.store.problems import StoreError
@@ -192,7 +193,7 @@ def episode_of(conversation: Conversation, learner: Learner, id: str, origin: st
     task, hidden, steps = read("" if system is None else system["content"], turns)
     if conversation.rejected is not None and learner == "world-model" and steps:
         said = parse_answer(conversation.rejected)
-        prediction = Prediction(observation=said.observation, success=said.success)
+        prediction = Prediction(**said._asdict())
         steps[-1] = steps[-1].model_copy(update={"prediction": prediction})
     return Trajectory(
         id=id,
@@ -202,7 +203,7 @@ def episode_of(conversation: Conversation, learner: Learner, id: str, origin: st
             step.model_copy(update={"id": f"{id}-{index}", "trajectory": id, "index": index, "time": 0.0})
             for index, step in enumerate(steps)
         ),
-        outcome="success" if steps and steps[-1].done else "unknown",
+        outcome=_ended(steps),
         provenance=Provenance(
             source="collect",
             origin=origin,
@@ -211,6 +212,12 @@ def episode_of(conversation: Conversation, learner: Learner, id: str, origin: st
             policy=str(row.get("policy") or ""),
         ),
     )
+
+
+def _ended(steps: Sequence[Transition]) -> Literal["success", "failure", "unknown"]:
+    if not steps or not steps[-1].done:
+        return "unknown"
+    return "success" if solved(steps[-1].reward, steps[-1].done) else "failure"
 
 
 def _of_world_model(system: str, turns: Sequence[Message]) -> tuple[str, str | None, list[Transition]]:
@@ -223,8 +230,8 @@ def _of_world_model(system: str, turns: Sequence[Message]) -> tuple[str, str | N
             Transition(
                 action=parse_action(action["content"]),
                 observation=found.observation,
-                reward=1.0 if found.success else None,
-                done=True if found.success else None,
+                reward=found.reward,
+                done=found.done,
             )
         )
     return start.task, start.hidden_state, steps
