@@ -13,6 +13,7 @@ from dyna_graph.harvest.databases import CheckpointDatabase
 from dyna_graph.harvest.threads import EDITS, follow
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Noun, Provenance, Transition, digest_of
+from dyna_nodes.observe import labels_of
 
 Redact = Callable[[Transition], Transition | None]
 BRANCH = "on another branch of time travel"
@@ -226,6 +227,7 @@ class _Run:
             observation=call.observation,
             reward=call.reward,
             done=call.done,
+            labels=labels_of(call.answer.message),
             status="error" if call.failed else "ok",
             time=call.answer.time,
             provenance=Provenance(

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 TRAJECTORY_FORMAT: Literal["dyna-trajectory/1"] = "dyna-trajectory/1"
 COMMAND_TOOL = "act"
 """Name of the tool that a text environment offers; its only argument is ``command``."""
+TRUNCATED = "truncated"
+"""Label 1 of a step at which the episode was cut off, by a limit of steps for example: it did not end by itself."""
 
 
 class Noun(BaseModel):
@@ -312,8 +314,8 @@ class Transition(Noun):
             in the policy's thinking also ``holds`` and ``certain_holds``. Those of ``inner`` begin with
             ``inner_``.
         labels: Further training labels, e.g. ``return_to_go`` in [0, 1], ``determined`` (1 when the
-            history determines the observation, 0 for a first look) and ``simulation_correct`` (1 when what the
-            policy's thinking imagined came true, 0 when not).
+            history determines the observation, 0 for a first look), ``simulation_correct`` (1 when what the
+            policy's thinking imagined came true, 0 when not) and ``truncated`` (1 when the episode was cut off).
         notes: What was written about the step afterwards, for training: ``difference`` (what the action changed),
             ``critique`` (a sentence about the simulation in ``thought``) and ``critique_after`` (the line of
             ``thought`` that it follows).

@@ -17,7 +17,7 @@ from dyna_nodes.core import DynaCore, DynaNode, Run, transition_id
 from dyna_nodes.effects import Effect, Plan, blocking
 from dyna_nodes.events import ObserveEvent
 from dyna_nodes.histories import Known
-from dyna_nodes.nouns import Simulation, Step, Transition, Verdict
+from dyna_nodes.nouns import TRUNCATED, Simulation, Step, Transition, Verdict
 from dyna_nodes.state import Ended, Judged, Outcome, Progress
 from dyna_nodes.surprise import with_surprise
 from dyna_nodes.trust import Tally, merge, tally
@@ -222,6 +222,13 @@ def reward_and_end(message: ToolMessage) -> tuple[float | None, bool | None]:
     )
 
 
+def labels_of(message: BaseMessage) -> dict[str, float]:
+    """Return the labels of a call whose tool reports that the episode was cut off, ``{"truncated": True}``."""
+    artifact = getattr(message, "artifact", None)
+    cut_off = isinstance(artifact, Mapping) and artifact.get("truncated") is True
+    return {TRUNCATED: 1.0} if cut_off else {}
+
+
 def transitions_of(
     core: DynaCore, state: Mapping[str, Any], run: Run, outcomes: Sequence[Outcome]
 ) -> Plan[list[Transition]]:
@@ -278,11 +285,12 @@ def _transition(
         provenance = provenance.model_copy(update={"source": "imagination"})
     simulation: Simulation | None = None
     scores: dict[str, float] = {}
-    labels: dict[str, float] = {}
+    labels = labels_of(message) if message is not None and seen else {}
     if judged["simulation"] is not None and (core.world_model is not None or core.inner_simulation):
         simulation = core.shelf.read(Simulation, judged["simulation"])
         if outcome["status"] != "imagined":
-            scores, labels = compared(core, simulation, observation, reward, done, status)
+            scores, more = compared(core, simulation, observation, reward, done, status)
+            labels |= more
     return Transition(
         id=transition_id(progress["trajectory"], outcome["call_id"], outcome["attempt"]),
         trajectory=progress["trajectory"],

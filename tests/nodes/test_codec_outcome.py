@@ -96,6 +96,13 @@ def test_success_is_what_the_flag_says() -> None:
     assert parse_answer("Hm. [REWARD 1]") == Outcome("Hm.", False, 1.0, None)
 
 
+def test_a_step_at_which_an_episode_is_cut_off_does_not_end_it() -> None:
+    step = Transition(action=Action.command("look"), observation="Ok.", reward=0.5, done=True)
+    assert Outcome.of(step) == Outcome("Ok.", True, 0.5, True)
+    cut_off = step.model_copy(update={"labels": {"truncated": 1.0}})
+    assert answer_text(Outcome.of(cut_off)) == "Ok. [REWARD 0.5]"
+
+
 STEPS = [
     ("open door", "You open the door.", 0.08, False),
     ("dance", "Nothing happens.", 0.0, False),

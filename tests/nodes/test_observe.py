@@ -11,7 +11,7 @@ from dyna_nodes.answers import with_note
 from dyna_nodes.core import session_of
 from dyna_nodes.judging import Judgement, best
 from dyna_nodes.nouns import Action, Decision, ImaginedStep, Prediction, Simulation, Verdict
-from dyna_nodes.observe import reward_and_end
+from dyna_nodes.observe import labels_of, reward_and_end
 from dyna_nodes.settings import LoopSettings, ToolSettings, loop_settings
 
 
@@ -28,6 +28,20 @@ from dyna_nodes.settings import LoopSettings, ToolSettings, loop_settings
 )
 def test_reward_and_end_flag_of_a_tool(artifact: Any, expected: Any) -> None:
     assert reward_and_end(ToolMessage("x", tool_call_id="1", artifact=artifact)) == expected
+
+
+@pytest.mark.parametrize(
+    ("artifact", "labels"),
+    [
+        (None, {}),
+        ({"done": True}, {}),
+        ({"done": True, "truncated": False}, {}),
+        ({"done": True, "truncated": "yes"}, {}),
+        ({"done": True, "truncated": True}, {"truncated": 1.0}),
+    ],
+)
+def test_a_tool_tells_that_the_episode_was_cut_off(artifact: Any, labels: Any) -> None:
+    assert labels_of(ToolMessage("x", tool_call_id="1", artifact=artifact)) == labels
 
 
 def test_notes_stand_in_front_of_results() -> None:

@@ -283,7 +283,12 @@ def test_an_episode_that_is_cut_off_is_done_and_no_success(game: Path) -> None:
     [act] = environment_tools("dyna/ALFWorld-v0", max_steps=2)
     result = create_dyna_agent(script(["look", "look", "look"]), [act]).invoke(begin(act, game), thread())
     assert [m.artifact["done"] for m in answers(result)] == [False, True]
-    assert answers(result)[-1].artifact == {"reward": 0.0, "done": True, "success": False}
+    assert answers(result)[-1].artifact == {
+        "reward": 0.0,
+        "done": True,
+        "success": False,
+        "truncated": True,
+    }
     assert result["ended"]["kind"] == "done"
 
 

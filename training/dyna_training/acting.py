@@ -122,7 +122,8 @@ class Acting:
 
 def artifact(reality: Reality) -> dict[str, Any]:
     """Return what the artifact of the tool's message says besides the observation."""
-    return {"reward": reality.reward, "done": reality.done, "success": reality.success}
+    said = {"reward": reality.reward, "done": reality.done, "success": reality.success}
+    return {**said, "truncated": True} if reality.truncated else said
 
 
 def handle_of(config: RunnableConfig, state: Mapping[str, Any]) -> str:

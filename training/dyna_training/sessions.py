@@ -52,12 +52,14 @@ class Reality(NamedTuple):
         reward: Reward of the step.
         done: Whether the episode has ended, solved or cut off.
         success: Whether the task was solved by this step.
+        truncated: Whether the episode was cut off at this step and did not end by itself.
     """
 
     observation: str
     reward: float
     done: bool
     success: bool
+    truncated: bool = False
 
 
 def solves(reward: float, terminated: bool, info: Mapping[str, Any]) -> bool:
@@ -116,7 +118,8 @@ class Session:
             self.expert.observe(command, observation)
         self.pairs.append((command, observation))
         solved = solves(float(reward), terminated, info)
-        self.last = Reality(observation, float(reward), terminated or truncated, solved)
+        over, cut_off = terminated or truncated, truncated and not terminated
+        self.last = Reality(observation, float(reward), over, solved, cut_off)
         return self.last
 
     def fork(self) -> Self:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple, Self
 
-from dyna_nodes.nouns import Counterfactual, Transition
+from dyna_nodes.nouns import TRUNCATED, Counterfactual, Transition
 from dyna_nodes.scoring import solved
 
 SUCCESS: Final = " [SUCCESS]"
@@ -44,8 +44,9 @@ class Outcome(NamedTuple):
 
     @classmethod
     def of(cls, step: Transition | Counterfactual) -> Self:
-        """Return what a recorded step led to."""
-        return cls(step.observation, solved(step.reward, step.done) is True, step.reward, step.done)
+        """Return what a recorded step led to; where the episode was cut off, it did not end."""
+        done = step.done and not step.labels.get(TRUNCATED)
+        return cls(step.observation, solved(step.reward, done) is True, step.reward, done)
 
 
 class AnswerParts(NamedTuple):
