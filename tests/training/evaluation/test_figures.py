@@ -6,7 +6,7 @@ import pytest
 
 from dyna_nodes.codec import Outcome
 from dyna_nodes.nouns import Prediction
-from dyna_training.evaluation import figures
+from dyna_training.evaluation import figures, report
 from dyna_training.evaluation.episodes import Facts
 from dyna_training.evaluation.examinees import StepOutcome, compare
 
@@ -91,6 +91,49 @@ def test_an_error_says_no_success_and_is_no_match() -> None:
     flag = figures.flag_figures([fact(success=True)], [outcome])
     assert flag["imagined"]["recall"].value == 0
     assert "after" not in flag
+
+
+def test_reward_and_end_are_reported_where_success_does_not_say_them() -> None:
+    plain = [fact(reward=0.0, done=False), fact(success=True, reward=1.0, done=True)]
+    right = [RIGHT, RIGHT.model_copy(update={"success": True})]
+    assert "rewards" not in figures.figures(plain, right)
+    facts = [*plain, fact(reward=0.35, done=True, success=True), fact(reward=0.1234), fact(done=True), fact()]
+    zero = RIGHT.model_copy(update={"reward": 0.0, "done": False})
+    predicted: list[dict[str, object]] = [
+        {},
+        {"reward": 1.0, "done": True},
+        {"reward": 0.35, "done": True},
+        {"reward": 0.123},
+        {"done": True},
+        {"reward": 1.0, "done": True},
+    ]
+    said = [zero.model_copy(update=update) for update in predicted]
+    found = figures.figures(facts, said)["rewards"]
+    assert found["reward"]["accuracy"]["value"] == 1, "where no reward is recorded, none is counted"
+    assert found["reward"]["accuracy"]["steps"] == 4
+    assert found["reward"]["accuracy_told"]["steps"] == 2
+    assert found["end"]["precision"]["value"] == pytest.approx(3 / 4)
+    assert found["end"]["recall"]["value"] == 1
+    silent = compare(Prediction(error="no end after 160 tokens"), Outcome("Something happens."))
+    worse = figures.figures(facts, [*said[:3], silent, silent, zero])["rewards"]
+    assert worse["reward"]["accuracy_told"]["value"] == 0.5
+    assert worse["end"]["recall_without_success"]["value"] == 0
+    forced = RIGHT.model_copy(update={"observation": None, "success": None, "f1": None})
+    assert "rewards" not in figures.figures(facts, [forced] * 6)
+
+    models = [{"name": "a", "contexts": {"agent": {"rewards": found}, "privileged": {}}}]
+    head, rows = report.rewards({"models": models})
+    assert len(rows) == 1
+    assert [cell.split(" ")[0] for cell in rows[0]] == [
+        "a",
+        "agent",
+        "100.0",
+        "100.0",
+        "75.0",
+        "100.0",
+        "100.0",
+    ]
+    assert len(head) == len(rows[0])
 
 
 def test_what_was_not_generated_is_left_out_and_not_guessed() -> None:

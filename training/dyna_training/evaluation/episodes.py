@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from dyna_nodes.codec import Outcome
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition, digest_of
-from dyna_nodes.scoring import solved
 from dyna_training.behaviours import MIXTURE
 from dyna_training.environments.alfworld import AlfworldEnv, KnownWorld, load_game
 from dyna_training.environments.alfworld.engine import State
@@ -44,6 +44,8 @@ class Facts(NamedTuple):
         knowledge: Whether the history determines the observation, else why not; None where nobody can tell.
         return_to_go: The label; None where there is none.
         task_type: Of household games, the task's type.
+        reward: Reward of the step; None where it is not recorded.
+        done: Whether it ended the episode; likewise.
     """
 
     game: str
@@ -56,6 +58,8 @@ class Facts(NamedTuple):
     knowledge: Knowledge | None
     return_to_go: float | None
     task_type: str | None = None
+    reward: float | None = None
+    done: bool | None = None
 
 
 def record(
@@ -121,7 +125,7 @@ def facts(trajectory: Trajectory) -> list[Facts]:
     found = []
     for step in trajectory.transitions:
         command = step.action.text
-        success = bool(solved(step.reward, step.done))
+        outcome = Outcome.of(step)
         last_of_probe = trajectory.provenance.policy == NEAR_MISS and step is trajectory.transitions[-1]
         goal = world is not None and world.task is not None and is_goal_command(world.task, command)
         found.append(
@@ -131,11 +135,13 @@ def facts(trajectory: Trajectory) -> list[Facts]:
                 verb=_verb(step.action),
                 command=command,
                 observation=step.observation.strip(),
-                success=success,
-                near_miss=(goal or last_of_probe) and not success,
+                success=outcome.success,
+                near_miss=(goal or last_of_probe) and not outcome.success,
                 knowledge=_knowledge(step, world),
                 return_to_go=step.labels.get("return_to_go"),
                 task_type=world.task.task_type if world is not None and world.task is not None else None,
+                reward=outcome.reward,
+                done=outcome.done,
             )
         )
         if world is not None:

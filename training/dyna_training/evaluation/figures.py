@@ -13,8 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dyna_nodes.codec import Outcome
+from dyna_nodes.codec.outcome import answer_text
 from dyna_training.evaluation.episodes import Facts
 from dyna_training.evaluation.examinees import StepOutcome
+from dyna_training.evaluation.reward_figures import real_outcome, reward_figures
 from dyna_training.evaluation.statistics import Bootstrap, Interval, bin_of, ratio
 
 ENOUGH: Final = 100
@@ -78,6 +81,8 @@ def figures(
         "confidence": confidence_figures(boot, outcomes),
         "slices": {name: slice_figures(boot, facts, exact, outcomes, by) for name, by in slices},
     }
+    if rewards := reward_figures(boot, facts, outcomes):
+        found["rewards"] = rewards
     return to_json(found)
 
 
@@ -263,7 +268,7 @@ def error_examples(
             "kind": kind,
             "count": len(group),
             "examples": [
-                {"action": f.command, "predicted": _said(o), "real": _flagged(f.observation, f.success)}
+                {"action": f.command, "predicted": _said(o), "real": answer_text(real_outcome(f))}
                 for _, f, o in (group[i * len(group) // quota[kind]] for i in range(quota[kind]))
             ],
         }
@@ -290,11 +295,8 @@ def _surprise(
 def _said(outcome: StepOutcome) -> str:
     if outcome.error is not None:
         return f"({outcome.error})"
-    return _flagged(outcome.observation or "", bool(outcome.success))
-
-
-def _flagged(observation: str, success: bool) -> str:
-    return f"{observation} [SUCCESS]" if success else observation
+    said = Outcome(outcome.observation or "", bool(outcome.success), outcome.reward, outcome.done)
+    return answer_text(said)
 
 
 def _known(values: Sequence[float | None]) -> Mask:

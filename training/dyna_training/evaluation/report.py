@@ -28,6 +28,12 @@ almost the right task (without heating, cooling or cleaning; one of two objects;
 that would complete it.
 """.strip()
 
+REWARDS = """
+*reward* counts a step when the predicted reward is the real one to three decimals, *reward told* only steps whose
+reward success does not say; an answer without a reward predicts 1 with success, else 0. *end* is the end of the
+episode, *failures found* the share of ends without success that were predicted.
+""".strip()
+
 
 def percent(interval: Figures | None) -> str:
     """Write an interval of a share: ``93.1 [91.0, 95.2]``, in percent."""
@@ -98,6 +104,21 @@ def flags(results: Figures) -> tuple[list[str], list[list[str]]]:
         for way in ("imagined", "after")
         if way in found["flag"]
     ]
+    return head, rows
+
+
+def rewards(results: Figures) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the table about reward and end; no rows where success says all of them."""
+    head = ["model", "context", "reward", "reward told", "end: precision", "recall", "failures found"]
+    rows = []
+    for model in results["models"]:
+        for context, found in model["contexts"].items():
+            figures = found.get("rewards", {})
+            reward, end = figures.get("reward", {}), figures.get("end", {})
+            if figures:
+                shares = [reward.get("accuracy"), reward.get("accuracy_told")]
+                shares += [end.get(name) for name in ("precision", "recall", "recall_without_success")]
+                rows.append([model["name"], context, *map(percent, shares)])
     return head, rows
 
 
@@ -181,6 +202,7 @@ def screen(results: Figures) -> Iterator[Any]:
     for title, (head, rows) in (
         ("Exact match, % [95 % interval by game]", overview(results)),
         ("Success flag, %", flags(results)),
+        ("Reward and end, %", rewards(results)),
         ("Return-to-go and confidence", values(results)),
         ("Paired differences of exact match, points", differences(results)),
     ):
@@ -219,6 +241,10 @@ def markdown(results: Figures, figures: list[str], command: str) -> str:
         "",
         *_markdown_table(*flags(results)),
         "",
+    ]
+    head, rows = rewards(results)
+    lines += ["## Reward and end", "", REWARDS, "", *_markdown_table(head, rows), ""] if rows else []
+    lines += [
         "## Return-to-go and confidence",
         "",
         *_markdown_table(*values(results)),
