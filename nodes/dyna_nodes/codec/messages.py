@@ -1,15 +1,16 @@
 """Conversations as messages of role and content, for programs that bring a chat template of their own.
 
 The texts are those that `dyna_nodes.codec` makes tokens of: in ChatML, the messages of an episode are its example,
-token by token. Two framings of the world model's system turn: ``dyna`` is this project's, ``word2world`` that of "From
-Word to World" (arXiv 2512.18832), whose data, models and scripts read no other.
+token by token. Only a written reward or end stands in a conversation as a whole and in no history (`remembered`). Two
+framings of the world model's system turn: ``dyna`` is this project's, ``word2world`` that of "From Word to World"
+(arXiv 2512.18832), whose data, models and scripts read no other.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal, TypedDict
 
-from dyna_nodes.codec.outcome import Outcome, answer_text
+from dyna_nodes.codec.outcome import Outcome, answer_text, parse_answer
 from dyna_nodes.codec.policy import POLICY_PROMPT, Thinking, response_text
 from dyna_nodes.codec.world_model import HIDDEN, INSTRUCTION, Context, system_text
 from dyna_nodes.nouns import History, Prediction, Trajectory, Transition
@@ -62,6 +63,13 @@ def predicted(prediction: Prediction) -> Message | None:
     success = prediction.success is True
     outcome = Outcome(prediction.observation, success, prediction.reward, prediction.done)
     return message("assistant", answer_text(outcome))
+
+
+def remembered(turn: Message) -> Message:
+    """Return a world model's turn as those after it see it: of its answer the observation."""
+    if turn["role"] != "assistant":
+        return turn
+    return message("assistant", parse_answer(turn["content"]).observation)
 
 
 def policy_messages(

@@ -220,6 +220,30 @@ def test_a_world_models_episodes_come_back(tmp_path: Path, format: ChatFormat, c
     assert [world_model_messages(t) for t in back] == [world_model_messages(t) for t in two()]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_rewards_and_ends_come_back_and_no_later_row_tells_them(tmp_path: Path, format: ChatFormat) -> None:
+    one, other = two()
+    gained = [(0.25, False), (0.0, False), (-1.0, True)]
+    steps = tuple(
+        step.model_copy(update={"reward": reward, "done": done})
+        for step, (reward, done) in zip(one.transitions, gained, strict=True)
+    )
+    found = exported(
+        tmp_path, "--format", format, data=[one.model_copy(update={"transitions": steps}), other]
+    )
+    if format == "trl-prompt-completion":
+        assert found[0]["completion"][0]["content"] == "You look. [REWARD 0.25]"
+        assert found[1]["prompt"][2]["content"] == "You look."
+    assert dyna("data", "import", tmp_path / "out", "--format", format, "--out", tmp_path / "back")[0] == 0
+    back, _ = read_trajectories([tmp_path / "back"])
+    assert [(s.observation, s.reward, s.done) for s in back.transitions] == [
+        ("You look.", 0.25, None),
+        ("You take mug 1.", None, None),
+        ("You put mug 1 on shelf 1.", -1.0, True),
+    ]
+    assert back.outcome == "failure"
+
+
 def test_rows_of_a_policy_that_forgets_its_thinking_are_one_episode(tmp_path: Path) -> None:
     options = ("--format", "trl-prompt-completion", "--for", "policy")
     shown = exported(tmp_path, *options, "--memory", "actions")

@@ -19,6 +19,7 @@ from dyna_nodes.codec.messages import (
     observed,
     policy_messages,
     predicted,
+    remembered,
     responded,
     world_model_messages,
 )
@@ -110,6 +111,8 @@ _ROWS: Final[dict[ChatFormat, Callable[[Trajectory, ChatSettings], Iterator[Row]
 def _prompts(trajectory: Trajectory, settings: ChatSettings) -> Iterator[tuple[Transition, list[Message]]]:
     """Yield every step with the conversation before its answer."""
     messages = messages_of(trajectory, settings)
+    if settings.learner == "world-model":
+        messages = [remembered(turn) for turn in messages]
     steps = trajectory.transitions
     start = len(messages) - 2 * len(steps)
     for number, step in enumerate(steps):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from dyna_nodes.codec import parse_action, parse_reply
-from dyna_nodes.codec.messages import Message, read_system
+from dyna_nodes.codec.messages import Message, read_system, remembered
 from dyna_nodes.codec.outcome import parse_answer
 from dyna_nodes.nouns import Action, Prediction, Provenance, Trajectory, Transition, digest_of
 from dyna_nodes.scoring import solved
@@ -158,13 +158,13 @@ def _goes_on(row: Conversation, before: Conversation) -> bool:
     """Whether a row goes on where another ends.
 
     Of two episodes with ids, one may begin as all of the other. Of a policy that does not remember its thinking, a
-    later row has the ends of its responses only.
+    later row has the ends of its responses only, and of a world model its answers without rewards.
     """
     id, messages = row.row.get("id"), row.messages
     if id != before.row.get("id") or len(messages) < len(before.messages):
         return False
     pairs = zip(messages, before.messages, strict=False)
-    return all(m == b or (id is not None and _ends(b, m)) for m, b in pairs)
+    return all(m in (b, remembered(b)) or (id is not None and _ends(b, m)) for m, b in pairs)
 
 
 def _ends(whole: Message, end: Message) -> bool:
