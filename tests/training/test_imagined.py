@@ -92,6 +92,25 @@ def test_an_imagined_episode_says_so_and_ends_where_success_is_imagined(tmp_path
     assert record.key == ("generated:3", "a model", 4)
 
 
+class Lost(Told):
+    """A world model that imagines a fee for every step, and at the third one the end."""
+
+    def _answer(self, step: int, command: str) -> Prediction:
+        return Prediction(
+            observation=f"{step}.", success=False, reward=-1.0, done=True if step == 2 else None
+        )
+
+
+def test_an_imagined_reward_and_end_are_those_of_the_episode(tmp_path: Path) -> None:
+    file = write(tmp_path, 3)
+    lost = player(Lost()).play(file, seed=0, split="generated")
+    assert [(t.reward, t.done) for t in lost.transitions] == [(-1.0, False), (-1.0, False), (-1.0, True)]
+    assert lost.outcome == "failure"
+    cut_off = player(Lost(), max_steps=2).play(file, seed=0, split="generated")
+    assert [t.done for t in cut_off.transitions] == [False, False]
+    assert cut_off.outcome == "truncated"
+
+
 def test_it_is_cut_off_at_the_last_step_and_where_there_is_no_answer(tmp_path: Path) -> None:
     file = write(tmp_path, 3)
     long = player(Told(), max_steps=3).play(file, seed=0, split="generated")

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from dyna_nodes.nouns import Action, History, Query, Trajectory, Transition, digest_of
+from dyna_nodes.nouns import TRUNCATED, Action, History, Query, Trajectory, Transition, digest_of
 from dyna_nodes.protocols import WorldModel
+from dyna_nodes.scoring import solved
 from dyna_training.environments.base import ForkableEnv, Function, text_space
 
 MAX_STEPS: Final = 50
@@ -25,8 +26,8 @@ IMAGINED: Final = "imagined"
 class ImaginedEnv(ForkableEnv):
     """An environment whose every answer is a world model's.
 
-    Reward is 1 with the step at which the world model imagines success, which ends the episode. Where the world
-    model gives no answer the episode is cut off there, and ``info["problem"]`` says why.
+    Imagined success and an imagined end end the episode; without an imagined reward, success is worth 1. Where the
+    world model gives no answer the episode is cut off there, and ``info["problem"]`` says why.
 
     Args:
         world_model: Who answers.
@@ -54,7 +55,7 @@ class ImaginedEnv(ForkableEnv):
         """Imagine one command.
 
         Returns:
-            Imagined observation, reward, terminated (success imagined), truncated, and `info`.
+            Imagined observation, reward, terminated (success or end imagined), truncated, and `info`.
 
         Raises:
             RuntimeError: `reset` was never called.
@@ -65,9 +66,10 @@ class ImaginedEnv(ForkableEnv):
         if prediction.error is not None or prediction.observation is None:
             return "", 0.0, False, True, {"problem": prediction.error or "it imagines no observation"}
         self._history = history.then(command, prediction.observation)
-        won = bool(prediction.success)
-        truncated = not won and steps + 1 >= self._max_steps
-        return prediction.observation, float(won), won, truncated, {}
+        reward = float(bool(prediction.success)) if prediction.reward is None else prediction.reward
+        over = bool(prediction.success or prediction.done)
+        truncated = not over and steps + 1 >= self._max_steps
+        return prediction.observation, reward, over, truncated, {}
 
     def fork(self) -> Self:
         """Return an independent environment in the same state."""
@@ -149,13 +151,13 @@ def imagined_trajectory(
             action=step.action,
             observation=step.observation,
             reward=step.reward,
-            done=bool(step.done and step.reward),
+            done=bool(step.done and not step.labels.get(TRUNCATED)),
             labels=step.labels,
             time=0.0,
         )
         for index, step in enumerate(answered)
     )
-    won = bool(steps and steps[-1].done)
+    won = bool(steps and solved(steps[-1].reward, steps[-1].done))
     cut_off = len(steps) >= max_steps or len(answered) < len(taken)
     return real.model_copy(
         update={
