@@ -55,6 +55,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dyna_nodes.codec.policy": "",
         "dyna_nodes.codec.objectives": "",
         "dyna_nodes.codec.messages": "",
+        "dyna_nodes.codec.outcome": "Outcome answer_text parse_answer",
     },
     "Local and served models": {"dyna_nodes.local": "", "dyna_nodes.served": ""},
     "Tests of your own": {"dyna_nodes.testing": ""},

@@ -1,10 +1,11 @@
-"""World-model SFT: next observation, success flag and return-to-go, from recorded trajectories.
+"""World-model SFT: next observation, reward, success, end and return-to-go, from recorded trajectories.
 
     dyna collect --split train --games 400 --out data/train
     dyna train world-model --data data/train --out runs/world-model
 
 After "From Word to World" (arXiv 2512.18832, section 3): whole episodes as one conversation, loss on the
-observations. The return-to-go, as branches, is this project's addition (see `dyna_nodes.codec.world_model`).
+observations. Rewards and ends that success does not say, and the return-to-go, as branches, are this project's
+additions (see `dyna_nodes.codec.outcome` and `dyna_nodes.codec.world_model`).
 """
 
 from __future__ import annotations
