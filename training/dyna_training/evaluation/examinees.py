@@ -24,8 +24,6 @@ BOTH: Final[tuple[Context, ...]] = ("agent", "privileged")
 
 VERSION: Final = 2
 """Of the outcomes: cached ones of another version are not used."""
-KNOWN: Final = frozenset({"surprise", "tokens", "value_after", "value_blind", "success_after"})
-"""What teacher forcing says about a step whatever is generated there."""
 
 
 class StepOutcome(BaseModel):
@@ -192,8 +190,7 @@ class TrainedExaminee:
         for (number, index), answer in zip(places, answers, strict=True):
             said = compare(answer, truth(trajectories[number])[index])
             # Now and then the same text comes in other tokens: then it is a match after all.
-            known = outcomes[number][index].model_dump(include=KNOWN)
-            outcomes[number][index] = said.model_copy(update=known)
+            outcomes[number][index] = _forced_too(said, outcomes[number][index])
         return outcomes
 
     def _read(self, trajectory: Trajectory, context: Context) -> list[StepOutcome]:
@@ -223,8 +220,13 @@ def _outcome(forced: Forced, real: Outcome) -> StepOutcome:
     # The imagined outcome is the real one, so that its confidence and value are those of the real one.
     confidence = math.exp(-forced.surprise / forced.tokens)
     prediction = Prediction(**real._asdict(), confidence=confidence, value=forced.value_after)
-    known = _known(forced).model_dump(include=KNOWN)
-    return compare(prediction, real).model_copy(update=known)
+    return _forced_too(compare(prediction, real), _known(forced))
+
+
+def _forced_too(said: StepOutcome, forced: StepOutcome) -> StepOutcome:
+    """Return what was said about a step, and what only teacher forcing says."""
+    only = {"surprise", "tokens", "value_after", "value_blind", "success_after"}
+    return said.model_copy(update=forced.model_dump(include=only))
 
 
 def compare(prediction: Prediction, real: Outcome) -> StepOutcome:
