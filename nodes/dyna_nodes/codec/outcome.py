@@ -71,8 +71,8 @@ def rounded(reward: float) -> float:
 def answer_parts(outcome: Outcome) -> AnswerParts:
     """Return the text of an answer in its parts."""
     observation, implied = outcome.observation.strip(), float(outcome.success)
-    known = outcome.reward is not None and math.isfinite(outcome.reward)
-    reward = rounded(outcome.reward) if outcome.reward is not None and known else implied
+    reward = outcome.reward
+    reward = implied if reward is None or not math.isfinite(reward) else rounded(reward)
     tag = f"{REWARD}{reward:g}]" if reward != implied or _is_tagged(observation) else ""
     return AnswerParts(observation, tag, SUCCESS if outcome.success else END if outcome.done else "")
 
