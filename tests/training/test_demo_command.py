@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -137,3 +138,13 @@ def test_plain_has_no_escape_codes(folder: Path, monkeypatch: pytest.MonkeyPatch
         assert code == 0, err
         assert ("\x1b" in out) is escapes
         assert out.isascii() is not escapes
+
+
+def test_a_picture_of_the_screen(folder: Path) -> None:
+    arguments = ("--config", "dyna.yaml", "--games", "1", "--picture", "pictures/demo.svg")
+    code, out, _ = dyna(*arguments)
+    assert code == 0
+    picture = (folder / "pictures" / "demo.svg").read_text()
+    shown = " ".join(ElementTree.fromstring(picture).itertext())
+    assert set(out.split()) <= set(shown.split())
+    assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")

@@ -44,6 +44,9 @@ def demo(
     plain: Annotated[
         bool, typer.Option("--plain", help="No colours, no Unicode, nothing that moves.")
     ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the screen into this SVG file, to show to others.")
+    ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")
     ] = False,
@@ -58,6 +61,7 @@ def demo(
 
     from dyna_training.demo.closing import show_closing
     from dyna_training.demo.games import choose
+    from dyna_training.demo.picture import draw
     from dyna_training.demo.play import make_tool, prepare
     from dyna_training.demo.recorded import recorded
     from dyna_training.demo.report import summary
@@ -70,6 +74,7 @@ def demo(
         highlight=False,
         color_system=None if plain else "auto",
         force_terminal=False if plain else None,
+        record=picture is not None,
     )
     view = View(console, ascii_only=plain or not console.encoding.lower().startswith("utf"))
     settings = _settings(config, candidates)
@@ -87,6 +92,8 @@ def demo(
         before = recorded(settings, split)
         seconds = time.monotonic() - began
         show_closing(view, plays, found, before, finished=finished, seconds=seconds, files=files)
+        if picture is not None:
+            draw(console, picture)
         if json_:
             figures = summary(plays, found, before, seconds=seconds, finished=finished, files=files)
             typer.echo(json.dumps(figures, indent=1))

@@ -47,6 +47,8 @@ class View:
         self.ascii_only = ascii_only
         self.width = max(NARROWEST, min(console.width, WIDEST))
         self._action_width = min(34, (self.width - 10) // 2)
+        # What is redrawn would be in the recording each time that it was drawn.
+        self._moves = console.is_terminal and not console.record
 
     def text(self, text: str, style: str = "") -> Text:
         """Return a text that cannot disturb the screen: one line, no control characters."""
@@ -115,7 +117,7 @@ class View:
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         """Show that something is under way: a spinner with the seconds on a terminal, else one line."""
-        if not self.console.is_terminal:
+        if not self._moves:
             self.print(self.text(what))
             yield
             return
@@ -127,7 +129,7 @@ class View:
     @contextmanager
     def progress(self, playings: Sequence[Playing]) -> Iterator[None]:
         """Keep a line at the bottom that says how far all games are."""
-        if not self.console.is_terminal:
+        if not self._moves:
             yield
             return
         began = time.monotonic()
