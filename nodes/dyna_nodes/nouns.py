@@ -315,7 +315,8 @@ class Transition(Noun):
             ``inner_``.
         labels: Further training labels, e.g. ``return_to_go`` in [0, 1], ``determined`` (1 when the
             history determines the observation, 0 for a first look), ``simulation_correct`` (1 when what the
-            policy's thinking imagined came true, 0 when not) and ``truncated`` (1 when the episode was cut off).
+            policy's thinking imagined came true, 0 when not) and ``truncated`` (1 when the tool reports that the
+            episode was cut off).
         notes: What was written about the step afterwards, for training: ``difference`` (what the action changed),
             ``critique`` (a sentence about the simulation in ``thought``) and ``critique_after`` (the line of
             ``thought`` that it follows).

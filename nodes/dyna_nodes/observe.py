@@ -289,7 +289,8 @@ def _transition(
     if judged["simulation"] is not None and (core.world_model is not None or core.inner_simulation):
         simulation = core.shelf.read(Simulation, judged["simulation"])
         if outcome["status"] != "imagined":
-            scores, more = compared(core, simulation, observation, reward, done, status)
+            ended = done and not labels.get(TRUNCATED)
+            scores, more = compared(core, simulation, observation, reward, ended, status)
             labels |= more
     return Transition(
         id=transition_id(progress["trajectory"], outcome["call_id"], outcome["attempt"]),

@@ -60,6 +60,9 @@ REWARDS = [
         (Outcome("Ok.", reward=0.0, done=True), "Ok. [END]"),
         (Outcome("Ok.", done=True), "Ok. [END]"),
         (Outcome("Ok.", reward=-10.0, done=True), "Ok. [REWARD -10] [END]"),
+        (Outcome("Ok.", success=True, reward=0.0004, done=True), "Ok. [REWARD 0.001] [SUCCESS]"),
+        (Outcome("Ok.", reward=-0.0004), "Ok."),
+        (Outcome("Ok.", reward=1234567.125), "Ok. [REWARD 1234567.125]"),
         (Outcome("It says [SUCCESS]", reward=0.0), "It says [SUCCESS] [REWARD 0]"),
     ],
 )
@@ -67,17 +70,33 @@ def test_what_observation_and_success_say_is_not_written_again(outcome: Outcome,
     assert answer_text(outcome) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("Ok. [REWARD -1] [SUCCESS]", Outcome("Ok.", success=True, reward=1.0, done=True)),
+        ("Ok. [REWARD 0.5] [END]", Outcome("Ok.", done=True)),
+        ("Ok. [REWARD 0.5]", Outcome("Ok.", reward=0.5)),
+        ("Ok. [REWARD 1_0]", Outcome("Ok. [REWARD 1_0]")),
+        ("Ok. [REWARD 1e3]", Outcome("Ok. [REWARD 1e3]")),
+    ],
+)
+def test_the_flag_counts_where_a_reward_contradicts_it(text: str, outcome: Outcome) -> None:
+    assert parse_answer(text) == outcome
+
+
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_what_is_written_reads_back(observation: str) -> None:
     """Unwritten are only a reward of 0 and an episode that goes on, which a plain observation stands for."""
     for reward, success, done in itertools.product(REWARDS, [False, True], [None, False, True]):
+        known = reward if reward is not None and math.isfinite(reward) else float(success)
+        if (success or done) and success != (known > 0):
+            continue  # no step is recorded so
         text = answer_text(Outcome(observation, success, reward, done))
         read = parse_answer(text)
         assert read.observation == observation.strip()
         assert read.success is success
         assert bool(read.done) is bool(success or done)
-        known = reward if reward is not None and math.isfinite(reward) else float(success)
-        assert (read.reward or 0.0) == rounded(known)
+        assert (read.reward or 0.0) == (max(rounded(known), 0.001) if success else rounded(known))
         assert parse_answer(f" {answer_text(read)}\n") == read
 
 
@@ -88,12 +107,6 @@ def test_what_is_written_reads_back(observation: str) -> None:
 def test_what_is_no_reward_is_observation(text: str) -> None:
     assert parse_answer(text) == Outcome(text)
     assert parse_answer(f"{text} [END]") == Outcome(text, done=True)
-
-
-def test_success_is_what_the_flag_says() -> None:
-    assert parse_answer("Hm. [REWARD -1] [SUCCESS]") == Outcome("Hm.", True, -1.0, True)
-    assert parse_answer("Hm. [REWARD 1] [END]") == Outcome("Hm.", False, 1.0, True)
-    assert parse_answer("Hm. [REWARD 1]") == Outcome("Hm.", False, 1.0, None)
 
 
 def test_a_step_at_which_an_episode_is_cut_off_does_not_end_it() -> None:

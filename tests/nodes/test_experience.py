@@ -26,7 +26,7 @@ from dyna_nodes.experience import (
     write_trajectory,
 )
 from dyna_nodes.experience.lines import LineWriter, dump
-from dyna_nodes.nouns import Action, Prediction, Provenance, Trajectory, Transition
+from dyna_nodes.nouns import TRUNCATED, Action, Prediction, Provenance, Trajectory, Transition
 
 
 def transition(index: int = 0, trajectory: str = "a", **fields: object) -> Transition:
@@ -427,8 +427,9 @@ def test_trajectories_are_grouped_across_segments_and_have_an_outcome(tmp_path: 
     with ExperienceLog(tmp_path) as log:
         log.append(transition(1, "a", done=True, reward=1.0))
         log.append(transition(0, "c"))
+        log.append(transition(0, "d", done=True, reward=0.5, labels={TRUNCATED: 1.0}))
     found = {t.id: (len(t.transitions), t.outcome) for t in log.trajectories()}
-    assert found == {"a": (2, "success"), "b": (1, "failure"), "c": (1, "unknown")}
+    assert found == {"a": (2, "success"), "b": (1, "failure"), "c": (1, "unknown"), "d": (1, "truncated")}
 
 
 def test_a_trajectory_file_continues_after_a_kill(tmp_path: Path) -> None:

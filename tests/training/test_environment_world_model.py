@@ -73,7 +73,8 @@ def test_it_says_what_happens_then_and_changes_nothing(
             fork = session.fork()
             reality = fork.step(tried)
             assert prediction.error is None
-            assert (prediction.observation, prediction.reward, prediction.done, prediction.success) == reality
+            said = (prediction.observation, prediction.reward, prediction.done, prediction.success)
+            assert said == (reality.observation, reality.reward, reality.done, reality.success)
         history = history.then(Action.command(command), session.step(command).observation)
     assert session.last is not None
     assert session.last.success

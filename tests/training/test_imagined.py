@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from dyna_graph import cli
 from dyna_nodes.experience import write_trajectory
-from dyna_nodes.nouns import Prediction, Query
+from dyna_nodes.nouns import TRUNCATED, Action, Prediction, Query, Transition
 from dyna_nodes.testing import ScriptedChatModel, call
 from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld import AlfworldEnv
 from dyna_training.environments.alfworld.generator import generate, write
 from dyna_training.imagined import ImaginedEnv
-from dyna_training.recording import ModelPlayer, record_of
+from dyna_training.recording import ModelPlayer, further_call, record_of
 from dyna_training.rollouts import play
 from dyna_training.tools import environment_tools
 
@@ -109,6 +109,22 @@ def test_an_imagined_reward_and_end_are_those_of_the_episode(tmp_path: Path) -> 
     cut_off = player(Lost(), max_steps=2).play(file, seed=0, split="generated")
     assert [t.done for t in cut_off.transitions] == [False, False]
     assert cut_off.outcome == "truncated"
+
+
+def test_an_end_of_which_nothing_is_seen_is_an_end(tmp_path: Path) -> None:
+    class Dark(Lost):
+        def _answer(self, step: int, command: str) -> Prediction:
+            said = super()._answer(step, command)
+            return said.model_copy(update={"observation": ""}) if said.done else said
+
+    dark = player(Dark()).play(write(tmp_path, 3), seed=0, split="generated")
+    assert [t.observation for t in dark.transitions] == ["0.", "1.", ""]
+    assert dark.outcome == "failure"
+
+
+def test_a_further_call_at_the_limit_is_still_cut_off() -> None:
+    step = Transition(action=Action.command("look"), observation="o", labels={TRUNCATED: 1.0})
+    assert further_call(step).labels[TRUNCATED] == 1.0
 
 
 def test_it_is_cut_off_at_the_last_step_and_where_there_is_no_answer(tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ KINDS = {
 }
 
 
+two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes need two cores")
+
+
 def test_each_configuration_is_read_by_accelerate() -> None:
     assert launchers().keys() == KINDS.keys()
     for name, file in launchers().items():
@@ -150,6 +153,7 @@ def same_run(one: Path, other: Path) -> None:
         assert torch.allclose(weight.float(), others[name].float(), rtol=2e-2, atol=1e-4), name
 
 
+@two_cores
 def test_two_processes_train_what_one_trains(given: dict[str, Any], alone: Path, tmp_path: Path) -> None:
     """Twice the processes are half the accumulation, update by update; and the first one tells, as one alone does."""
     training = alike([*words(given, tmp_path / "run"), "--json"])
@@ -159,6 +163,7 @@ def test_two_processes_train_what_one_trains(given: dict[str, Any], alone: Path,
     same_run(alone, tmp_path / "run")
 
 
+@two_cores
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_processes_that_train_together_end_together(
     how: signal.Signals, given: dict[str, Any], tmp_path: Path
@@ -193,6 +198,7 @@ def test_the_first_signal_of_a_process_that_stops_for_another_is_no_second_one()
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@two_cores
 def test_one_that_fails_ends_all_and_says_why(given: dict[str, Any], tmp_path: Path) -> None:
     training = alike(words(given | {"base": str(tmp_path / "nothing")}, tmp_path / "run"))
     _, problems = training.communicate()

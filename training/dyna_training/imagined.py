@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from dyna_nodes.nouns import TRUNCATED, Action, History, Query, Trajectory, Transition, digest_of
+from dyna_nodes.codec import Outcome
+from dyna_nodes.nouns import Action, History, Query, Trajectory, Transition, digest_of
 from dyna_nodes.protocols import WorldModel
 from dyna_nodes.scoring import solved
 from dyna_training.environments.base import ForkableEnv, Function, text_space
@@ -129,7 +130,7 @@ def imagined_trajectory(
 
     Args:
         real: The trajectory of the real game so far: no steps, and who plays which game.
-        taken: The imagined steps, in order; one without an observation is where the world model had no answer.
+        taken: The imagined steps, in order; with neither observation nor end where the world model had no answer.
         world_model: The adapter that imagined, for the record.
         max_steps: Longest episode.
     """
@@ -141,7 +142,7 @@ def imagined_trajectory(
         }
     )
     id = digest_of(real.id, "imagined", world_model)[:32]
-    answered = [step for step in taken if step.status == "ok" and step.observation]
+    answered = [s for s in taken if s.status == "ok" and (s.observation or Outcome.of(s).done)]
     steps = tuple(
         Transition(
             id=digest_of(id, index)[:32],
@@ -151,7 +152,7 @@ def imagined_trajectory(
             action=step.action,
             observation=step.observation,
             reward=step.reward,
-            done=bool(step.done and not step.labels.get(TRUNCATED)),
+            done=bool(Outcome.of(step).done),
             labels=step.labels,
             time=0.0,
         )

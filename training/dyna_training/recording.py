@@ -307,7 +307,7 @@ def further_call(step: Transition) -> Transition:
 
     Its thinking was written once: its tokens are not counted again, and nobody learns to write it a second time.
     """
-    return step.model_copy(update={"labels": {FURTHER: 1.0, "expert": 0.0}})
+    return step.model_copy(update={"labels": {**step.labels, FURTHER: 1.0, "expert": 0.0}})
 
 
 def _maker(settings: Mapping[str, Any]) -> Callable[[], ForkableEnv]:

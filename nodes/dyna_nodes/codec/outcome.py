@@ -4,17 +4,18 @@ An observation alone is a step without a reward that ends nothing; with the suff
 the task for a reward of 1, as in "From Word to World" (arXiv 2512.18832, section 3). This project adds what these two
 do not say, for environments that reward a part, charge for every step, or end without success:
 
-    You bought the shoes. [REWARD 0.35] [SUCCESS]
+    You deliver the parcel late. [REWARD 0.35] [SUCCESS]
     There is no passenger here to pick up. [REWARD -10]
     The acid eats the seed. [REWARD -1] [END]
 
-Success is what the flag says, whatever reward stands before it. After an observation that itself ends in such a tag,
-the reward is always written, so that the tag stays a part of the observation.
+Where the flag and the reward before it contradict each other, the flag counts. After an observation that itself ends in
+such a tag, the reward is always written, so that the tag stays a part of the observation.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Final, NamedTuple, Self
 
 from dyna_nodes.nouns import TRUNCATED, Counterfactual, Transition
@@ -25,6 +26,7 @@ END: Final = " [END]"
 REWARD: Final = " [REWARD "
 """Begins the tag of a reward, which the number and ``]`` end."""
 _DECIMALS: Final = 3
+_REWARD: Final = re.compile(re.escape(REWARD.strip()) + r" (-?\d+(?:\.\d+)?)\]$")
 
 
 class Outcome(NamedTuple):
@@ -65,15 +67,17 @@ class AnswerParts(NamedTuple):
 
 def rounded(reward: float) -> float:
     """Return a reward as precisely as it is written."""
-    return float(f"{round(reward, _DECIMALS):g}")
+    return round(reward, _DECIMALS) + 0.0  # never -0
 
 
 def answer_parts(outcome: Outcome) -> AnswerParts:
     """Return the text of an answer in its parts."""
     observation, implied = outcome.observation.strip(), float(outcome.success)
-    reward = outcome.reward
-    reward = implied if reward is None or not math.isfinite(reward) else rounded(reward)
-    tag = f"{REWARD}{reward:g}]" if reward != implied or _is_tagged(observation) else ""
+    reward = implied
+    if outcome.reward is not None and math.isfinite(outcome.reward):
+        # A reward that made a success is above 0 as a text, too.
+        reward = max(rounded(outcome.reward), 10**-_DECIMALS if outcome.success else -math.inf)
+    tag = f"{REWARD}{_number(reward)}]" if reward != implied or _is_tagged(observation) else ""
     return AnswerParts(observation, tag, SUCCESS if outcome.success else END if outcome.done else "")
 
 
@@ -94,18 +98,20 @@ def parse_answer(text: str) -> Outcome:
     if success or end:
         text = text.removesuffix((SUCCESS if success else END).strip()).rstrip()
     text, reward = _without_reward(text)
+    if (success or end) and reward is not None and success != (reward > 0):
+        reward = None  # they contradict each other
     if reward is None and success:
         reward = 1.0
     return Outcome(text, success, reward, True if success or end else None)
 
 
 def _without_reward(text: str) -> tuple[str, float | None]:
-    before, found, number = text.rpartition(REWARD.lstrip())
-    try:
-        reward = float(number.removesuffix("]")) if found and number.endswith("]") else math.nan
-    except ValueError:
-        return text, None
-    return (before.rstrip(), reward) if math.isfinite(reward) else (text, None)
+    found = _REWARD.search(text)
+    return (text, None) if found is None else (text[: found.start()].rstrip(), float(found[1]))
+
+
+def _number(reward: float) -> str:
+    return f"{reward:.{_DECIMALS}f}".rstrip("0").rstrip(".")
 
 
 def _is_tagged(observation: str) -> bool:

@@ -14,9 +14,9 @@ def imagined_return(steps: Sequence[ImaginedStep], discount: float = DISCOUNT) -
     """Return the discounted return that a simulation promises.
 
     Rewards of the imagined steps are added up; the last step contributes its ``value`` instead, the return
-    from that step on, its own reward included. A step that is imagined to solve the task is worth 1 and ends
-    the sum, as does one that ends the episode otherwise. Steps from the first one without a prediction on are
-    left out.
+    from that step on, its own reward included. A step that is imagined to solve the task is worth its
+    reward, 1 where none is predicted, and ends the sum, as does one that ends the episode otherwise. Steps
+    from the first one without a prediction on are left out.
 
     Args:
         steps: Imagined steps, the proposed action first.
@@ -30,7 +30,7 @@ def imagined_return(steps: Sequence[ImaginedStep], discount: float = DISCOUNT) -
     for index, prediction in enumerate(predictions):
         factor = discount**index
         if prediction.success:
-            return total + factor * max(1.0, prediction.reward or 0.0)
+            return total + factor * (1.0 if prediction.reward is None else prediction.reward)
         ends = bool(prediction.done)
         if (ends or index == len(predictions) - 1) and prediction.value is not None:
             return total + factor * prediction.value

@@ -35,7 +35,7 @@ from dyna_nodes.experience.lines import (
     read_lines,
     report,
 )
-from dyna_nodes.nouns import Noun, Trajectory, Transition
+from dyna_nodes.nouns import TRUNCATED, Noun, Trajectory, Transition
 from dyna_nodes.scoring import solved
 
 LOG_FORMAT = "dyna-experience/1"
@@ -306,10 +306,10 @@ def read_segment(path: Path, problems: list[Problem] | None = None) -> Iterator[
 
 def _trajectory(name: str, transitions: list[Transition]) -> Trajectory:
     last = transitions[-1]
-    success = solved(last.reward, last.done)
-    outcome: Literal["success", "failure", "unknown"] = "unknown"
+    outcome: Literal["success", "failure", "truncated", "unknown"] = "unknown"
     if last.done:
-        outcome = "success" if success else "failure"
+        cut_off = bool(last.labels.get(TRUNCATED))
+        outcome = "truncated" if cut_off else "success" if solved(last.reward, True) else "failure"
     first = transitions[0]
     return Trajectory(
         id=name, task=first.task, transitions=tuple(transitions), outcome=outcome, provenance=first.provenance

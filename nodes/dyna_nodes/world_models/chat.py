@@ -15,9 +15,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from dyna_nodes.asking import UNTRUSTED, answer_text, aside, fence, find_object, named, quoted
+from dyna_nodes.codec.outcome import Outcome
 from dyna_nodes.codec.world_model import Context
 from dyna_nodes.nouns import Action, History, Prediction, Query, Trajectory
-from dyna_nodes.scoring import solved
 
 SuccessOf = Literal["task", "call"]
 
@@ -198,7 +198,7 @@ class ChatWorldModel:
         messages: list[BaseMessage] = []
         for index, step in enumerate(trajectory.transitions):
             opening = self._task(trajectory.history(0, privileged=True)) if index == 0 else ""
-            success = bool(solved(step.reward, step.done))
+            success = Outcome.of(step).success
             messages += [
                 HumanMessage(opening + _asked(step.action)),
                 AIMessage(self._answer(step.observation, success)),

@@ -198,6 +198,17 @@ def test_the_flag_is_told_from_tags_that_begin_like_it(
     assert forcing.force(row, None)[-1].success_after is success
 
 
+@pytest.mark.parametrize(
+    ("tag", "reward", "done"), [(" [SUCCESS]", -1.0, False), ("", 0.35, True), (" [REWARD 5]", 1.0, True)]
+)
+def test_another_flag_is_no_exact_match_whatever_comes_after_the_real_reward(
+    forcing: ForcingModel, tag: str, reward: float, done: bool
+) -> None:
+    before = [("look", f"{NOTHING}{tag}", 0.0, False)] * 5
+    row = forcing.row(rewarded([*before, ("look", NOTHING, reward, done)]), "agent")
+    assert not forcing.force(row, None)[-1].exact
+
+
 def test_hidden_state_is_told_in_privileged_context_only(tiny: ForcingModel) -> None:
     trajectory = episode()
     told = tiny.codec.chat.decode(tiny.row(trajectory, "privileged").example.ids)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from dyna_nodes.codec import Outcome
 from dyna_nodes.codec.thinking import (
     CORRECT,
     WRONG,
@@ -20,7 +21,6 @@ from dyna_nodes.codec.thinking import (
     simulation_of,
 )
 from dyna_nodes.nouns import Trajectory, Transition
-from dyna_nodes.scoring import solved
 from dyna_training.annotate.annotator import (
     CRITIQUE,
     CRITIQUE_AFTER,
@@ -72,7 +72,7 @@ class GroundedAnnotator:
     def _annotation(self, index: int, step: Transition, before: KnownWorld | None, seen: str) -> Annotation:
         action, observation = step.action.text, step.observation
         if self.objective == "difference":
-            done = bool(solved(step.reward, step.done))
+            done = Outcome.of(step).success
             if before is None:
                 return Annotation(index, {DIFFERENCE: plain_difference(seen, observation, solved=done)})
             return Annotation(index, {DIFFERENCE: difference(before, action, observation, solved=done)})

@@ -45,7 +45,7 @@ def demo(
         bool, typer.Option("--plain", help="No colours, no Unicode, nothing that moves.")
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw the screen into this SVG file, to show to others.")
+        Path | None, typer.Option(help="Also draw the screen into this SVG file; then nothing on it moves.")
     ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")
@@ -92,11 +92,11 @@ def demo(
         before = recorded(settings, split)
         seconds = time.monotonic() - began
         show_closing(view, plays, found, before, finished=finished, seconds=seconds, files=files)
-        if picture is not None:
-            draw(console, picture)
         if json_:
             figures = summary(plays, found, before, seconds=seconds, finished=finished, files=files)
             typer.echo(json.dumps(figures, indent=1))
+        if picture is not None:
+            draw(console, picture)
     if not finished:
         raise KeyboardInterrupt
 

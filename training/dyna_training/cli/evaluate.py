@@ -88,9 +88,9 @@ def world_model(
 ) -> None:
     """Measure how well world models predict, given the real history.
 
-    Exact match, success flag, F1, surprise, returns and calibration, in agent and privileged context, beside
-    the baselines copy and template and the untrained base model; intervals by game. Interrupted, the same
-    command goes on where it stopped.
+    Exact match, success flag, reward and end, F1, surprise, returns and calibration, in agent and privileged
+    context, beside the baselines copy and template and the untrained base model; intervals by game. Interrupted,
+    the same command goes on where it stopped.
     """
     from dyna_training.evaluation import report
     from dyna_training.evaluation.lineup import WorldModelEvaluation

@@ -67,7 +67,7 @@ def world_model(
     processes: Processes = 1,
     json_: Json = False,
 ) -> None:
-    """Train a world model: next observation, success flag and return-to-go.
+    """Train a world model: next observation, reward, success and end, and return-to-go.
 
     dyna collect --split train --games 400 --out data/train
     dyna train world-model --data data/train --out runs/world-model

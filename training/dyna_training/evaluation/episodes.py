@@ -96,7 +96,7 @@ def episodes_digest(trajectories: Iterable[Trajectory]) -> str:
 def content(trajectory: Trajectory) -> list[object]:
     """Return what figures depend on: texts, outcomes and labels."""
     steps = [
-        (t.action.digest, t.observation, t.reward, t.done, t.labels.get("return_to_go"))
+        (t.action.digest, t.observation, t.reward, Outcome.of(t).done, t.labels.get("return_to_go"))
         for t in trajectory.transitions
     ]
     return [trajectory.id, trajectory.task, trajectory.hidden_state, steps]

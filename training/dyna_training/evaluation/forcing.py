@@ -48,7 +48,7 @@ class Forced(NamedTuple):
 
     Attributes:
         whole: Greedy decoding writes the real answer: observation, reward, success and end.
-        exact: Greedy decoding writes the real observation, and the real success flag after it and the real reward.
+        exact: Greedy decoding writes the real observation and success flag, whatever the reward.
         success_after: Greedy decoding goes on with the success flag after the real observation and reward.
         surprise: −log p of the real answer in nats, over all its tokens.
         tokens: Number of these tokens, end-of-turn included.
@@ -157,12 +157,11 @@ class ForcingModel:
             success = self._is_flag(said[flag:], real[flag:])
             if success is None:
                 success = self._goes_on_with_flag(row.example, answer[flag])
-            # Where reward or end are written, another reward and no end are still the real observation and flag.
-            tagged = kept < len(answer)
-            same = not tagged or (
-                said[kept] in (self.codec.chat.end_id, self._flag[0])
-                and success == self._is_flag(real[flag:], real[flag:])
-            )
+            same = True
+            if kept < len(answer):
+                # Where reward or end are written, another reward and no end are still the real observation and flag.
+                solved = self._is_flag(real[flag:], real[flag:])
+                same = self._flag_after(said[kept:], real[kept:], otherwise=success) == solved
             found.append(
                 Forced(
                     whole=said == real,
@@ -209,6 +208,20 @@ class ForcingModel:
             if real[index] != token:
                 return True if index == len(self._flag) - 1 else None
         return True
+
+    def _flag_after(self, said: Sequence[int], real: Sequence[int], *, otherwise: bool) -> bool | None:
+        """Return whether greedy decoding writes the success flag after an observation; None where that goes on.
+
+        Args:
+            said: The most probable token after each of the real ones.
+            real: The real tokens: reward and flag.
+            otherwise: Whether it writes the flag after the real reward, which it is asked about where it writes one.
+        """
+        if said[0] == self.codec.chat.end_id:
+            return False
+        if said[0] != self._flag[0]:
+            return None
+        return otherwise or self._is_flag(said, real) is True
 
     def _goes_on_with_flag(self, example: Example, target: int) -> bool:
         """Return whether the success flag is what greedy decoding writes in place of a target of an example."""

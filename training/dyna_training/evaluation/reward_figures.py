@@ -40,7 +40,7 @@ def reward_figures(
     if (told & answered).any():
         known = answered & [f.reward is not None and math.isfinite(f.reward) for f in facts]
         right = [
-            f.reward is not None and o.reward == rounded(f.reward)
+            f.reward is not None and _reward(o) == rounded(f.reward)
             for f, o in zip(facts, outcomes, strict=True)
         ]
         found["reward"] = {
@@ -48,10 +48,17 @@ def reward_figures(
             "accuracy_told": boot.mean(right, where=known & told),
         }
     if (failed & answered).any():
-        said = np.array([bool(o.done) for o in outcomes], dtype=bool)
+        said = np.array([bool(o.done or o.success) for o in outcomes], dtype=bool)
         found["end"] = {
             "precision": boot.share(ends, said & answered),
             "recall": boot.share(said, ends & answered),
             "recall_without_success": boot.share(said, failed & answered),
         }
     return found
+
+
+def _reward(outcome: StepOutcome) -> float | None:
+    """Return a predicted reward; outcomes that were recorded before there were rewards tell success alone."""
+    if outcome.reward is None and outcome.success is not None:
+        return float(outcome.success)
+    return outcome.reward

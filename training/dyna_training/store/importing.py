@@ -40,7 +40,7 @@ def import_chats(
 ) -> dict[str, Any]:
     """Write the episodes of files of chat messages.
 
-    What messages do not say stays unknown: rewards, labels, and how an episode ended that did not succeed.
+    What messages do not say stays unknown: labels, a reward of 0, and how an episode ended of which no end is written.
 
     Returns:
         The manifest; rows that are no episode are reported in it.

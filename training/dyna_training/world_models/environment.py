@@ -124,7 +124,7 @@ class EnvironmentWorldModel:
         return Prediction(
             observation=reality.observation,
             reward=reality.reward,
-            done=reality.done,
+            done=reality.done and not reality.truncated,
             success=reality.success,
             value=value,
             confidence=1.0,
