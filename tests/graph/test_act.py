@@ -24,7 +24,7 @@ from dyna_graph import DynaMiddleware
 from dyna_graph.agent import create_dyna_agent
 from dyna_nodes.core import session_of
 from dyna_nodes.experience import ExperienceLog
-from dyna_nodes.nouns import Query
+from dyna_nodes.nouns import Prediction, Query
 from dyna_nodes.testing import ScriptedChatModel, ScriptedCritic, ScriptedWorldModel, call, calls
 
 DONE: list[str] = []
@@ -305,6 +305,24 @@ def test_environment_tools_run_one_after_another(drive: Any) -> None:
     assert [len(b) for b in world.batches] == [1, 1, 1]
     assert [len(b[0].history.steps) for b in world.batches] == [0, 1, 1]
     assert len(model.prompts) == 2
+
+
+def test_an_episode_that_is_cut_off_was_not_solved(drive: Any, tmp_path: Any) -> None:
+    """A reward for the last step is none for the task, so a prediction without success holds."""
+
+    @tool(response_format="content_and_artifact")
+    def act(command: str) -> tuple[str, dict[str, Any]]:
+        """Act."""
+        return f"You {command}.", {"reward": 0.5, "done": True, "truncated": command == "wait"}
+
+    for command, outcome in (("wait", 1.0), ("win", 0.0)):
+        world = ScriptedWorldModel(lambda query: Prediction(success=False))
+        model = ScriptedChatModel(script=[call("act", command=command)])
+        record = tmp_path / command
+        result = drive(create_dyna_agent(model, [act], world_model=world, record=record))
+        assert result["ended"]["kind"] == "done"
+        [transition] = ExperienceLog(record).read()
+        assert transition.scores == {"outcome": outcome}
 
 
 def test_the_end_of_an_episode_ends_the_run_and_answers_the_rest(drive: Any, tmp_path: Any) -> None:

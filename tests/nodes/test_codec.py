@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from dyna_nodes.codec import (
     ChatCodec,
+    Outcome,
     WorldModelCodec,
     expected_return,
     parse_action,
@@ -176,7 +177,7 @@ def test_training_text_is_inference_text(world: WorldModelCodec) -> None:
     example = world.example(trajectory)
     prefix = world.prefix(trajectory.history(2)) + world.question(trajectory.transitions[2].action)
     assert example.ids[: len(prefix)] == prefix
-    answer = world.answer(trajectory.transitions[2].observation, True)
+    answer = world.answer(Outcome(trajectory.transitions[2].observation, True))
     assert example.ids[len(prefix) : len(prefix) + len(answer)] == answer
     assert world.parse(world.chat.decode(answer)) == ("You pick up the pen 1.", True, 1.0, True)
 
@@ -226,7 +227,7 @@ def test_counterfactuals_are_branches_with_an_answer_and_its_return(world: World
     assert [hung.labels[i] for i in trunk] == world.example(plain).labels
     prefix = world.prefix(plain.history(1))
     question = world.question(other.action)
-    answer = world.answer(other.observation, True)
+    answer = world.answer(Outcome(other.observation, True))
     level = world.level_ids[return_level(1.0)]
     imagined, blind = ([i for i, b in enumerate(hung.branch) if b == n] for n in (1, 2))
     assert [hung.ids[i] for i in imagined] == [*question, *answer[:-1], *world.return_suffix]

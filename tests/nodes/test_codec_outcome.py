@@ -172,7 +172,7 @@ def test_reward_and_end_are_learned_after_the_observation_and_no_history_tells_t
     for index, step in enumerate(trajectory.transitions):
         asked = [*world.prefix(trajectory.history(index)), *world.question(step.action)]
         answer = [*world.chat.text(ANSWERS[index]), world.chat.end_id]
-        assert world.answer(*Outcome.of(step)) == answer
+        assert world.answer(Outcome.of(step)) == answer
         wanted += [([*asked, *answer[:i]], answer[i]) for i in range(len(answer))]
         if index < 2:
             wanted.append(([*asked, *answer[:-1], *world.return_suffix], world.level_ids[4]))

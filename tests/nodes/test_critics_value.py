@@ -25,6 +25,7 @@ def simulation(*steps: ImaginedStep, index: int = 0) -> Simulation:
         ([step(value=0.6)], 0.6),
         ([step(value=0.9), step(value=0.6)], 0.3),
         ([step(value=0.2), step(success=True, value=0.4)], 0.5),
+        ([step(reward=-0.2), step(success=True, reward=0.4, done=True, value=0.9)], 0.0),
         ([step(reward=1.0, value=0.9), step(reward=2.0), step(reward=4.0)], 3.0),
         ([step(reward=-1.0), step(reward=0.5, value=0.8)], -0.6),
         ([step(done=True, success=False), step(value=1.0)], 0.0),

@@ -121,6 +121,17 @@ def test_imagined_steps_are_executed_in_the_fork(
     assert "has ended" in str(after.error)
 
 
+def test_a_step_limit_is_no_end_that_it_predicts(game: Path, solution: tuple[str, ...]) -> None:
+    """The limit is of the episode, not of the world: the same step earlier would end nothing."""
+    limit = len(solution)
+    [act] = environment_tools("dyna/ALFWorld-v0", max_steps=limit)
+    session, history = opened(act, game, solution[:-1])
+    cut_off, solved = ask(EnvironmentWorldModel([act]), history, "look", solution[-1])
+    assert (cut_off.done, cut_off.success, cut_off.value) == (False, False, 0.0)
+    assert (solved.done, solved.success, solved.value) == (True, True, 1.0)
+    assert session.step("look").truncated
+
+
 def test_forks_and_rebuilt_sessions_are_closed(game: Path, solution: tuple[str, ...]) -> None:
     """They may hold a machine or a browser's tab."""
     open_ones: set[int] = set()

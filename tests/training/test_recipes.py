@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from dyna_nodes.codec import IGNORED, ChatCodec, Example, WorldModelCodec, return_level
+from dyna_nodes.codec import IGNORED, ChatCodec, Example, Outcome, WorldModelCodec, return_level
 from dyna_nodes.codec.policy import POLICY_PROMPT, policy_example
 from dyna_nodes.experience import write_trajectory
 from dyna_nodes.local import LocalChatModel
@@ -112,7 +112,7 @@ def test_the_world_models_targets_are_observations_success_end_and_returns(
         assert spans(plain, codec, branch=False) == wanted
         assert sum(label != IGNORED for label in plain.labels) == sum(
             len(codec.chat.text(w)) for w in []
-        ) + sum(len(codec.answer(t.observation, bool(t.done))) for t in trajectory.transitions)
+        ) + sum(len(codec.answer(Outcome(t.observation, bool(t.done)))) for t in trajectory.transitions)
     assert any("[SUCCESS]" in s for t in trajectories for s in spans(codec.example(t), codec, branch=False))
 
 
@@ -174,7 +174,7 @@ def test_a_branch_sees_its_history_as_if_nothing_came_after(
     history = trajectory.history(1)
     step = trajectory.transitions[1]
     ids = [*codec.prefix(history), *codec.question(step.action)]
-    ids += [*codec.answer(step.observation, bool(step.done))[:-1], *codec.return_suffix]
+    ids += [*codec.answer(Outcome(step.observation, bool(step.done)))[:-1], *codec.return_suffix]
     with torch.no_grad():
         alone = model(input_ids=torch.tensor([ids])).logits[0, -1]
     assert torch.allclose(logits(model, row)[at], alone, atol=1e-4)

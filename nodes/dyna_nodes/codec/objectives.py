@@ -166,7 +166,7 @@ def _question(world: WorldModelCodec, transition: Transition, objective: Objecti
     question = read([*chat.turn("user", asked), *chat.opening("assistant")])
     if objective == "difference":
         return question, write([*chat.text(transition.notes["difference"].strip()), chat.end_id])
-    answer = world.answer(*Outcome.of(transition))
+    answer = world.answer(Outcome.of(transition))
     if "return_to_go" in transition.labels:
         return question, *world.answer_and_return(answer, transition.labels["return_to_go"])
     return question, write(answer)

@@ -90,21 +90,16 @@ class WorldModelCodec:
         """Return the ids of the action's turn and the opening of the answer."""
         return [*self.chat.turn("user", action.text), *self.chat.opening("assistant")]
 
-    def answer(
-        self, observation: str, success: bool = False, reward: float | None = None, done: bool | None = None
-    ) -> list[int]:
-        """Return the ids of an answer, end-of-turn included; what the model is trained to write.
+    def answer(self, outcome: Outcome) -> list[int]:
+        """Return the ids of an answer, end-of-turn included; what the model is trained to write."""
+        return [*self.chat.text(answer_text(outcome)), self.chat.end_id]
 
-        Args: See `Outcome`.
-        """
-        return [*self.chat.text(answer_text(Outcome(observation, success, reward, done))), self.chat.end_id]
-
-    def remembered(self, outcome: Outcome) -> int:
+    def kept(self, outcome: Outcome) -> int:
         """Return how many ids of an answer later steps see; the rest hangs on them as a branch.
 
         On an empty observation nothing can hang: of such an answer they see everything.
         """
-        answer, parts = self.answer(*outcome), answer_parts(outcome)
+        answer, parts = self.answer(outcome), answer_parts(outcome)
         if not parts.reward and parts.flag in ("", SUCCESS):
             return len(answer)
         return common(answer, self.chat.text(parts.observation)) or len(answer)
@@ -150,7 +145,7 @@ class WorldModelCodec:
             for number, other in enumerate(transition.counterfactuals):
                 question = read(self.question(other.action))
                 if (index, number) in counterfactuals:
-                    answer = self.answer(*Outcome.of(other))
+                    answer = self.answer(Outcome.of(other))
                     row.hang(question, *self.answer_and_return(answer, other.labels["return_to_go"]))
                 if (index, number) in blind_counterfactuals:
                     row.hang(question, *self.return_after(other.labels["return_to_go"]))
@@ -174,7 +169,7 @@ class WorldModelCodec:
 
     def _write(self, row: Row, outcome: Outcome, value: float | None) -> None:
         """Append an answer, the turn's end, and the return after the answer where there is one."""
-        answer, kept = self.answer(*outcome), self.remembered(outcome)
+        answer, kept = self.answer(outcome), self.kept(outcome)
         after = () if value is None else self.return_after(value)
         if kept == len(answer):
             row.write(answer[:-1])

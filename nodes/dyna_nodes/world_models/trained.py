@@ -237,7 +237,7 @@ class TrainedWorldModel:
                 requests.append(None)
                 lengths.append(0)
                 continue
-            answer = self.codec.answer(*outcome)
+            answer = self.codec.answer(outcome)
             prefix = [*self._prefix(query.history), *self.codec.question(query.action)]
             fits = len(prefix) + len(answer) <= self.engine.context_length
             request = Request(prefix=prefix, branches=[answer], logprobs=True, adapter=self.adapter)

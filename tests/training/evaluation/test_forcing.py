@@ -130,7 +130,7 @@ def test_the_flag_after_the_real_observation(forcing: ForcingModel, engine: Engi
     requests = [
         Request(
             codec.prefix(trajectory.history(index)) + codec.question(step.action),
-            [codec.answer(step.observation, False)[:-1]],
+            [codec.answer(Outcome(step.observation))[:-1]],
             max_new_tokens=1,
         )
         for index, step in enumerate(trajectory.transitions)
@@ -173,7 +173,7 @@ def test_forcing_agrees_with_generating_where_rewards_and_ends_are_written(
     outcomes = [Outcome.of(t) for t in trajectory.transitions]
     targets = [label for label in row.example.labels if label != -100]
     for answer, outcome in zip(row.answers, outcomes, strict=True):
-        assert [targets[n] for n in answer] == forcing.codec.answer(*outcome)
+        assert [targets[n] for n in answer] == forcing.codec.answer(outcome)
     assert [f.surprise / f.tokens for f in forced] == pytest.approx(
         shipped.surprise(asked, outcomes), rel=1e-3
     )

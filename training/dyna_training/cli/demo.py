@@ -45,7 +45,10 @@ def demo(
         bool, typer.Option("--plain", help="No colours, no Unicode, nothing that moves.")
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw the screen into this SVG file; then nothing on it moves.")
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Also draw the screen into this SVG file; then nothing on it moves."
+        ),
     ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")

@@ -121,10 +121,10 @@ class ForcingModel:
         for index, step in enumerate(trajectory.transitions):
             outcome = Outcome.of(step)
             parts = answer_parts(outcome)
-            kept.append(self.codec.remembered(outcome))
+            kept.append(self.codec.kept(outcome))
             flags.append(len(self.codec.chat.text(parts.observation + parts.reward)))
             blind.append(next(hung) if index in labelled else None)
-            length = len(self.codec.answer(*outcome))
+            length = len(self.codec.answer(outcome))
             answers.append([next(trunk if n < kept[-1] else hung) for n in range(length)])
             after.append(next(hung) if index in labelled else None)
         return Row(example, answers, kept, flags, after, blind)
