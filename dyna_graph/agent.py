@@ -62,6 +62,7 @@ def create_dyna_agent(
     critic: Critic | None = None,
     system_prompt: str | SystemMessage | None = None,
     candidates: int = 1,
+    resample: int = 0,
     horizon: int = 1,
     memory: Memory = "thoughts",
     inner_simulation: bool = False,
@@ -106,6 +107,8 @@ def create_dyna_agent(
         critic: Judges what was imagined; None approves everything.
         system_prompt: What stands before every conversation.
         candidates: How many responses the policy proposes per turn.
+        resample: How many responses are drawn anew, from the same prompt, where everything in all candidates was
+            rejected, before the policy is told why; 0 tells it at once.
         horizon: How many steps each proposal is imagined ahead.
         memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole; ``actions`` shows
             the calls without the text beside them, as in training with that memory. ``messages`` and the record
@@ -162,6 +165,7 @@ def create_dyna_agent(
     """
     settings = LoopSettings(
         candidates=candidates,
+        resample=resample,
         horizon=horizon,
         memory=memory,
         inner_simulation=inner_simulation,

@@ -50,7 +50,7 @@ from dyna_nodes.observe import FOREIGN, Exits, close_round, foreign
 from dyna_nodes.protocols import Proposer
 from dyna_nodes.rounds import Places, Round
 from dyna_nodes.simulate import SimulateNode
-from dyna_nodes.state import Judged, Progress, readable
+from dyna_nodes.state import Judged, Progress, drawn_anew, readable
 
 RAISED = 1_024
 """So many calls that raised are remembered."""
@@ -130,13 +130,18 @@ class AgentLoop:
             message = AIMessage("", tool_calls=[call], id=f"dyna-{new_id()}")
             ledger = self._ledger(core, decided, before["said"], [call])
             return ModelResponse(result=[message]), ledger, decided.view["history"]
-        responses: list[ModelResponse[Any]] = yield policy.sample(self.core.settings.candidates)
-        proposals = [Proposal.of(response) for response in responses]
-        if proposals[0].closed:
-            return responses[0], None, None
-        proposals = [p for p in proposals if not p.closed]
-        core = self.core_for(run, Given([p.open for p in proposals], policy, policy.name), tools)
-        decided = yield from decide(core, view_of(state, state["messages"]), run)
+        view, count = view_of(state, state["messages"]), self.core.settings.candidates
+        while True:
+            responses: list[ModelResponse[Any]] = yield policy.sample(count)
+            proposals = [Proposal.of(response) for response in responses]
+            if proposals[0].closed:
+                return responses[0], None, None
+            proposals = [p for p in proposals if not p.closed]
+            core = self.core_for(run, Given([p.open for p in proposals], policy, policy.name), tools)
+            decided = yield from decide(core, view, run)
+            view, count = decided.view, self.core.settings.resample
+            if not drawn_anew(view["progress"], view["messages"]):
+                break
         chosen = next((p for p in proposals if decided.said and p.open.id == decided.said.id), proposals[0])
         said = decided.said or chosen.open
         shown = said.tool_calls
@@ -162,6 +167,8 @@ class AgentLoop:
             rewritten = True
             given = message.model_copy(update={"tool_calls": pending})
             core = self.core_for(run, Given([given], None, ledger["policy"]), list(core.tools.values()))
+            # Here the model cannot be asked for others.
+            core.settings = core.settings.model_copy(update={"resample": 0})
             view = {
                 **view_of({**state, "dyna_executions": []}, _before(state["messages"], message)),
                 "queue": [],

@@ -50,6 +50,8 @@ class DynaMiddleware(AgentMiddleware[Any, Any, Any]):
         world_model: Imagines what actions would do; None imagines nothing.
         critic: Judges what was imagined; None approves everything.
         candidates: How many responses the agent's model proposes per turn.
+        resample: How many responses are drawn anew, from the same prompt, where everything in all candidates was
+            rejected, before the policy is told why; 0 tells it at once.
         horizon: How many steps each proposal is imagined ahead.
         memory: What the model reads of its own earlier turns; see `create_dyna_agent`.
         inner_simulation: Whether what the model's own thinking imagines is recorded and scored, too.
@@ -87,6 +89,7 @@ class DynaMiddleware(AgentMiddleware[Any, Any, Any]):
         critic: Critic | None = None,
         *,
         candidates: int = 1,
+        resample: int = 0,
         horizon: int = 1,
         memory: Memory = "thoughts",
         inner_simulation: bool = False,
@@ -110,6 +113,7 @@ class DynaMiddleware(AgentMiddleware[Any, Any, Any]):
         super().__init__()
         settings = LoopSettings(
             candidates=candidates,
+            resample=resample,
             horizon=horizon,
             memory=memory,
             inner_simulation=inner_simulation,

@@ -84,11 +84,16 @@ def task_of(messages: Iterable[BaseMessage]) -> str:
     return "\n\n".join(text_of(m) for m in messages if is_task(m))
 
 
-def new_turn(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return the trailing messages of users: what they asked since the agent last spoke."""
+def new_turn(messages: Sequence[BaseMessage], heard: str | None = None) -> list[BaseMessage]:
+    """Return the trailing messages of users: what they asked since the agent last spoke.
+
+    Args:
+        messages: The conversation.
+        heard: Id of a message that is known already, with all before it.
+    """
     turn: list[BaseMessage] = []
     for message in reversed(messages):
-        if not is_task(message):
+        if not is_task(message) or (heard is not None and message.id == heard):
             break
         turn.append(message)
     return turn[::-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -15,10 +16,10 @@ from dyna_nodes.critics.base import failure
 from dyna_nodes.effects import Plan
 from dyna_nodes.escalation import ask_human
 from dyna_nodes.judging import Bench, Judgement, approved_without_question, best, judge, unknown_tool
-from dyna_nodes.nouns import Simulation
+from dyna_nodes.nouns import Decision, Simulation
 from dyna_nodes.rounds import Places, Round, judged_call
 from dyna_nodes.simulate import calls_to_judge
-from dyna_nodes.state import Judged
+from dyna_nodes.state import Judged, drawn_anew
 
 
 class CritiqueNode(DynaNode):
@@ -73,6 +74,8 @@ class CritiqueNode(DynaNode):
         of_call = {j.simulation.call_id: j for j in found if j.simulation is not None}
         judgements = [[of_call.get(str(c["id"])) or exempt(core, c) for c in calls_] for calls_ in calls]
         chosen = 0 if core.settings.mode == "shadow" else best(judgements)
+        if not queue and self._draws_anew(state, judgements):
+            return (yield from turn.draw_anew(candidates, calls, judgements, chosen))
         message = candidates[chosen]
         verdicts = {
             str(call["id"]): judged_call(core, known, call, judgement)
@@ -89,6 +92,16 @@ class CritiqueNode(DynaNode):
             for call, judgement in zip(calls_, judgements[index], strict=True)
         }
         return (yield from turn.route(message, verdicts, rest, new=new, chosen=chosen, others=others))
+
+    def _draws_anew(self, state: Any, judgements: Sequence[Sequence[Judgement]]) -> bool:
+        """Tell whether the policy proposed nothing but what was rejected, and may be asked once more."""
+        settings = self.core.settings
+        if settings.mode != "enforce" or not settings.resample:
+            return False
+        if state["messages"][-1].id is None or drawn_anew(state["progress"], state["messages"]):
+            return False
+        verdicts = [j.verdict for candidate in judgements for j in candidate]
+        return all(v.decision is Decision.REJECT and not v.failed for v in verdicts)
 
 
 def exempt(core: DynaCore, call: ToolCall) -> Judgement:

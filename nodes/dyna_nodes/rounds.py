@@ -166,6 +166,26 @@ class Round(NamedTuple):
             return Command(update=update, goto=self.places.simulate)
         return self._rejected(verdicts, update, progress)
 
+    def draw_anew(
+        self,
+        candidates: Sequence[AIMessage],
+        calls: Sequence[Sequence[ToolCall]],
+        judgements: Sequence[Sequence[Judgement]],
+        best: int,
+    ) -> Plan[Command[Any]]:
+        """Drop all candidates, which were rejected, and ask the policy for others without a word about it."""
+        if self.core.record is not None:
+            yield from self.record_imagined(candidates, calls, judgements)
+        verdicts = [
+            {str(call["id"]): judgement.verdict for call, judgement in zip(*pair, strict=True)}
+            for pair in zip(calls, judgements, strict=True)
+        ]
+        others = {i: v for n, found in enumerate(verdicts) if n != best for i, v in found.items()}
+        self._tell({}, best, verdicts[best], others)
+        progress: Progress = {**self.state["progress"], "resampled": self.state["messages"][-1].id}
+        update = {"candidates": [], "simulations": [], "verdicts": {}, "progress": progress}
+        return Command(update=update, goto=self.places.simulate)
+
     def nothing_to_judge(self, messages: Sequence[BaseMessage], hint: str) -> Command[Any]:
         """Reject a response without a readable call."""
         progress: Progress = self.state["progress"].copy()
@@ -281,9 +301,9 @@ class Round(NamedTuple):
         calls: Sequence[Sequence[ToolCall]],
         judgements: Sequence[Sequence[Judgement]],
         *,
-        besides: int,
+        besides: int | None = None,
     ) -> Plan[None]:
-        """Record what was imagined about the candidates that were not chosen."""
+        """Record what was imagined about the candidates, but for the one that was chosen."""
         for index, candidate in enumerate(candidates):
             if index != besides:
                 for call, judgement in zip(calls[index], judgements[index], strict=True):

@@ -67,6 +67,8 @@ class LoopSettings(Noun):
 
     Attributes:
         candidates: How many responses the policy proposes per turn.
+        resample: How many responses are drawn anew, from the same prompt, where everything in all candidates was
+            rejected. Only when nothing among these is approved either, the policy is told why. 0 tells it at once.
         horizon: How many steps each proposal is imagined ahead.
         memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole, ``actions`` shows
             the calls without the text beside them. The conversation and the record keep everything.
@@ -91,6 +93,7 @@ class LoopSettings(Noun):
     """
 
     candidates: int = Field(default=1, ge=1)
+    resample: int = Field(default=0, ge=0)
     horizon: int = Field(default=1, ge=1)
     memory: Memory = "thoughts"
     inner_simulation: bool = False

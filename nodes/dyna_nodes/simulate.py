@@ -28,7 +28,7 @@ from dyna_nodes.imagination import inner_of, predict, told_thinking
 from dyna_nodes.lookahead import look_ahead
 from dyna_nodes.nouns import ImaginedStep, Query, Simulation
 from dyna_nodes.policy import log_probability
-from dyna_nodes.state import Ended, Progress
+from dyna_nodes.state import Ended, Progress, drawn_anew
 
 
 class SimulateNode(DynaNode):
@@ -90,11 +90,14 @@ class SimulateNode(DynaNode):
 def propose(core: DynaCore, turn: Turn, messages: Sequence[BaseMessage], run: Run) -> Plan[list[Candidate]]:
     """Ask the policy for candidates.
 
+    Where all of an earlier draw were rejected, so many are drawn as ``resample`` says.
     If the first is a final answer it is the only one; otherwise answers are dropped, and so are responses
     without a readable call where there are others.
     """
     prompt = answered(messages) if turn.progress["gaps"] else messages
-    replies: list[AIMessage] = yield core.policy.propose(prompt, core.settings.candidates, run.config)
+    again = drawn_anew(turn.progress, messages)
+    count = core.settings.resample if again else core.settings.candidates
+    replies: list[AIMessage] = yield core.policy.propose(prompt, count, run.config)
     taken = ids_in(messages)
     candidates = [well_formed(reply, taken) for reply in replies]
     if not candidates:

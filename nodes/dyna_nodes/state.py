@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
@@ -117,6 +117,9 @@ class Progress(TypedDict):
         spent: Imagined calls by tool that has a budget.
         gaps: Whether the conversation has calls that were never answered, as after an abandoned run.
         done: Whether the environment's episode has ended.
+        heard: Id of the last message when the user's task was taken down; absent in older checkpoints.
+        resampled: Id of the message that the policy is asked to follow for the second time, without having been told
+            why; absent where nothing was drawn anew yet.
     """
 
     format: str
@@ -129,6 +132,13 @@ class Progress(TypedDict):
     spent: dict[str, int]
     gaps: bool
     done: bool
+    heard: NotRequired[str | None]
+    resampled: NotRequired[str | None]
+
+
+def drawn_anew(progress: Progress, messages: Sequence[BaseMessage]) -> bool:
+    """Tell whether what follows a conversation is, or was, drawn for the second time."""
+    return bool(messages) and messages[-1].id is not None and progress.get("resampled") == messages[-1].id
 
 
 class Ended(TypedDict):

@@ -26,6 +26,13 @@ def agent(
         str, typer.Option(help="Arms, separated by commas; default: all, oracle and controls included.")
     ] = "",
     candidates: Annotated[int, typer.Option("-k", "--candidates", help="Candidates per step.")] = 4,
+    resample: Annotated[
+        int,
+        typer.Option(
+            help="So many are drawn anew where all candidates of a step are predicted, or by the rules known, to have "
+            "no effect. 0: the best of the first ones runs."
+        ),
+    ] = 0,
     temperature: Annotated[float, typer.Option(help="Temperature of the candidates.")] = 1.0,
     horizon: Annotated[int, typer.Option(help="Steps that are imagined.")] = 1,
     max_steps: Annotated[int, typer.Option(help="Steps per game.")] = 50,
@@ -89,6 +96,7 @@ def agent(
                 "games": games,
                 "arms": tuple(a.strip() for a in arms.split(",") if a.strip()) or ARMS,
                 "candidates": candidates,
+                "resample": resample,
                 "temperature": temperature,
                 "horizon": horizon,
                 "max_steps": max_steps,

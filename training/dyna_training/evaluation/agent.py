@@ -30,7 +30,7 @@ from dyna_nodes.events import CritiqueEvent, ObserveEvent, SimulateEvent
 from dyna_nodes.local import LocalChatModel
 from dyna_nodes.nouns import digest_of
 from dyna_nodes.protocols import Critic, WorldModel
-from dyna_nodes.settings import Memory
+from dyna_nodes.settings import LoopSettings, Memory
 from dyna_nodes.world_models import ShuffledWorldModel, TrainedWorldModel
 from dyna_training.environments.alfworld.splits import Split, games
 from dyna_training.environments.alfworld.text import NOTHING_HAPPENS
@@ -66,6 +66,8 @@ RANKING: Final = HouseholdCriticSettings(critic="household", reject=())
 """Ranks the imagined outcomes in the arms that have some. Nothing is rejected: the best of the k candidates runs."""
 CRITIC: Final = described(RANKING)
 """Its name with its weights, in keys and records."""
+REJECTED: Final = ("predicted no effect",)
+"""What the household critic rejects where others may be drawn anew; the best of those runs, whatever it is."""
 logger = logging.getLogger(__name__)
 
 
@@ -83,6 +85,9 @@ class AgentEvaluation(BaseModel):
     games: int = Field(70, ge=1, description="Number of games, spread over the split.")
     arms: tuple[ArmName, ...] = Field(ARMS, description="Which arms.")
     candidates: int = Field(4, ge=2, description="k.")
+    resample: int = Field(
+        0, ge=0, description="How many are drawn anew where all k are rejected; 0 rejects nothing."
+    )
     temperature: float = Field(1.0, gt=0, description="Temperature of the candidates; greedy has 0.")
     horizon: int = Field(1, ge=1, description="How many steps are imagined.")
     max_steps: int = Field(50, ge=1, description="Steps per game.")
@@ -171,13 +176,15 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
         )
         return TrainedWorldModel(model.load(), str(settings.world_model.expanduser()), **options)
 
-    ranking = HouseholdCritic(**RANKING.model_dump(include=set(WEIGHTS)), reject=RANKING.reject)
+    reject = REJECTED if settings.resample else RANKING.reject
+    ranking = HouseholdCritic(**RANKING.model_dump(include=set(WEIGHTS)), reject=reject)
+    rules = RuleCritic() if settings.resample else RuleCritic(reject=())
     makers: dict[ArmName, Callable[[], Arm]] = {
         "greedy": lambda: Arm(1, 0.0, None, None),
         "log-probability": lambda: Arm(k, warm, None, LogProbabilityCritic()),
         "majority": lambda: Arm(k, warm, None, MajorityCritic()),
         "random": lambda: Arm(k, warm, None, RandomCritic(settings.seed)),
-        "rules": lambda: Arm(k, warm, None, RuleCritic(reject=())),
+        "rules": lambda: Arm(k, warm, None, rules),
         "shuffled": lambda: Arm(k, warm, ShuffledWorldModel(trained(), seed=settings.seed), ranking),
         "blind-value": lambda: Arm(k, warm, trained(value="blind"), ValueCritic()),
         "trained": lambda: Arm(k, warm, trained(), ranking),
@@ -278,6 +285,9 @@ async def _play_all(
         world_model=arm.world_model,
         critic=arm.critic,
         candidates=arm.candidates,
+        resample=settings.resample,
+        # The policy is not told why it was rejected: it was not trained on hints.
+        max_revisions=0 if settings.resample else LoopSettings().max_revisions,
         horizon=settings.horizon if arm.world_model is not None else 1,
         system_prompt=settings.prompt,
         memory=settings.memory,
@@ -321,6 +331,8 @@ def _key(settings: AgentEvaluation, name: ArmName, game: Path) -> str:
     )
     if settings.memory != "thoughts":  # games that were recorded before there was a choice keep their key
         shared["memory"] = settings.memory
+    if settings.resample:
+        shared["resample"] = settings.resample
     critic = CRITIC if name in RANKED else ""
     return digest_of(RULES, name, critic, game.parts[-3:-1], weights, shared)[:32]
 

@@ -53,6 +53,7 @@ def summarise(
         "games": len({o.game for o in outcomes}),
         "split": settings.split,
         "candidates": settings.candidates,
+        "resample": settings.resample,
         "temperature": settings.temperature,
         "horizon": settings.horizon,
         "max_steps": settings.max_steps,

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.evaluation.agent import ARMS, CRITIC, AgentEvaluation, GameOutcome, read_outcomes
+from dyna_training.evaluation.agent import ARMS, CRITIC, RANKED, AgentEvaluation, GameOutcome, read_outcomes
 from dyna_training.evaluation.agent_figures import EQUAL, points
 from dyna_training.evaluation.agent_plots import plot_success, plot_tokens
 
 OUTCOMES: Final = "outcomes.jsonl"
 """The plays that the figures are made from, in the folder of the results; ``games.jsonl`` also has older ones."""
-SAME: Final = ("split", "candidates", "temperature", "horizon", "max_steps", "critic")
+SAME: Final = ("split", "candidates", "resample", "temperature", "horizon", "max_steps", "critic")
 """What evaluations with other training seeds must share to be counted together."""
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -119,6 +119,13 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"{results['critic']}; training seeds {results['training_seeds']}. Intervals: 95 %, bootstrapped over games.",
         "",
     ]
+    if results["resample"]:
+        lines += [
+            f"Where all {results['candidates']} candidates were rejected, {results['resample']} were drawn anew from "
+            f"the same prompt, and the best of these ran: where an arm predicts no effect ({', '.join(RANKED)}), or "
+            "its rules know of one (rules). The other arms have nothing to reject by.",
+            "",
+        ]
     if any(arm.endswith(EQUAL) for arm in results["arms"]):
         lines += [
             f"Rows “{EQUAL.strip(', ')}”: the same control with so many candidates that a step costs at least the "
@@ -161,6 +168,7 @@ def pooled(folder: Path, settings: AgentEvaluation) -> tuple[list[GameOutcome], 
     file = folder / "results.json"
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
+        results.setdefault("resample", 0)  # results that were written before anything could be drawn anew
         seeds, there = results["training_seeds"], {key: results[key] for key in SAME}
         adapters = list(results["adapters"])
     except (OSError, ValueError, KeyError) as error:
@@ -203,6 +211,8 @@ def plain_command(settings: AgentEvaluation, equal_tokens: bool = False) -> str:
     world_model = "" if settings.world_model is None else settings.world_model.name
     words = ["dyna eval agent", f"--policy {settings.policy.name}", f"--world-model {world_model}"]
     words += [f"--split {settings.split}", f"--games {settings.games}", f"-k {settings.candidates}"]
+    if settings.resample:
+        words.append(f"--resample {settings.resample}")
     words += [f"--temperature {settings.temperature:g}", f"--max-steps {settings.max_steps}"]
     words += [f"--horizon {settings.horizon}", f"--seed {settings.seed}"]
     if settings.memory != "thoughts":
