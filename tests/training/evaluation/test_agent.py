@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from dyna_nodes.nouns import Action, History, ImaginedStep, Prediction, Simulation
+from dyna_nodes.nouns import Action, Decision, History, ImaginedStep, Prediction, Simulation
 from dyna_training.evaluation import agent
 from dyna_training.evaluation.agent import ARMS, AgentEvaluation, GameOutcome, append_outcome, read_outcomes
 from dyna_training.evaluation.controls import LogProbabilityCritic, MajorityCritic, RandomCritic
+from dyna_training.tools import environment_tools
 
 HISTORY = History(task="t")
 
@@ -86,7 +87,25 @@ def test_keys_cover_what_an_outcome_depends_on(tmp_path: Path) -> None:
         assert key != agent._key(warmer, arm, game)
         assert key != agent._key(forgetful, arm, game)
         assert key != agent._key(settings, arm, Path("split/task/trial-2/game.tw-pddl"))
+        assert (key == agent._key(settings.model_copy(update={"resample": 8}), arm, game)) == (
+            arm not in agent.REJECTING
+        )
     assert len({agent._key(settings, arm, game) for arm in ARMS}) == len(ARMS)
+
+
+@pytest.mark.parametrize("resample", [0, 8])
+def test_only_what_may_be_drawn_anew_is_rejected(resample: int, tmp_path: Path) -> None:
+    settings = AgentEvaluation(policy=tmp_path, resample=resample)
+    nothing = "Nothing happens."
+    step = ImaginedStep(
+        action=Action.command("go"), prediction=Prediction(observation=nothing, success=False)
+    )
+    history = HISTORY.then(step.action, nothing)
+    for name in ("rules", "oracle"):
+        critic = agent.build(settings, name, environment_tools("dyna/ALFWorld-v0")).critic
+        assert critic is not None
+        [verdict] = critic.judge(history, [Simulation(candidate=0, call_id="0", steps=(step,))])
+        assert (verdict.decision is Decision.REJECT) == bool(resample)
 
 
 def test_an_arm_without_its_world_model_says_so(tmp_path: Path) -> None:

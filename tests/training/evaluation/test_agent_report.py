@@ -103,6 +103,9 @@ def test_plays_of_one_seed_are_not_paired_with_those_of_another() -> None:
 def test_controls_with_the_trained_arms_tokens_are_rows_and_a_verdict_of_their_own() -> None:
     plays = everybody()
     assert equal_tokens.matching_candidates(plays, 4) == 7, "4 candidates cost 100 tokens, imagining 65 more"
+    assert equal_tokens.matching_candidates(plays, 4, resample=8) == 7
+    with pytest.raises(ValueError, match="'log-probability'"):
+        equal_tokens.matching_candidates([p for p in plays if p.arm == "trained"], 4, resample=8)
     for name in EQUAL_TOKENS:
         plays += arm(name, lambda n: n % 8 != 7, candidates=7, policy_tokens=175)
     results = summarise(plays, SETTINGS)

@@ -38,7 +38,7 @@ def configuration(config: DynaConfig, arm: Arm) -> DynaConfig:
             "model": config.policy.model_copy(update={"temperature": 0.0}),
             "world_model": type(config.world_model)(kind="none"),
             "critic": (),
-            "simulate": config.simulate.model_copy(update={"candidates": 1, "horizon": 1}),
+            "simulate": config.simulate.model_copy(update={"candidates": 1, "resample": 0, "horizon": 1}),
         }
     )
 

@@ -60,6 +60,8 @@ TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
 RANKED: tuple[ArmName, ...] = ("shuffled", "trained", "oracle")
 """Arms whose candidates the household critic ranks."""
+REJECTING: tuple[ArmName, ...] = ("rules", *RANKED)
+"""Arms that can reject all candidates, so that others are drawn anew."""
 RULES: Final = 3
 """Version of what `build` makes of the arms; whoever changes a control raises it, and old games do not count."""
 RANKING: Final = HouseholdCriticSettings(critic="household", reject=())
@@ -279,15 +281,16 @@ async def _play_all(
         "dyna/ALFWorld-v0", split=settings.split, max_steps=settings.max_steps, admissible_actions=False
     )
     arm = build(settings, name, tools)
+    resample = settings.resample if name in REJECTING else 0
     graph = create_dyna_agent(
         policy(settings, arm),
         tools,
         world_model=arm.world_model,
         critic=arm.critic,
         candidates=arm.candidates,
-        resample=settings.resample,
+        resample=resample,
         # The policy is not told why it was rejected: it was not trained on hints.
-        max_revisions=0 if settings.resample else LoopSettings().max_revisions,
+        max_revisions=0 if resample else LoopSettings().max_revisions,
         horizon=settings.horizon if arm.world_model is not None else 1,
         system_prompt=settings.prompt,
         memory=settings.memory,
@@ -331,7 +334,7 @@ def _key(settings: AgentEvaluation, name: ArmName, game: Path) -> str:
     )
     if settings.memory != "thoughts":  # games that were recorded before there was a choice keep their key
         shared["memory"] = settings.memory
-    if settings.resample:
+    if settings.resample and name in REJECTING:
         shared["resample"] = settings.resample
     critic = CRITIC if name in RANKED else ""
     return digest_of(RULES, name, critic, game.parts[-3:-1], weights, shared)[:32]
