@@ -182,7 +182,8 @@ class Round(NamedTuple):
         ]
         others = {i: v for n, found in enumerate(verdicts) if n != best for i, v in found.items()}
         self._tell({}, best, verdicts[best], others)
-        progress: Progress = {**self.state["progress"], "resampled": self.state["messages"][-1].id}
+        progress: Progress = self.state["progress"].copy()
+        progress["resampled"] = self.state["messages"][-1].id
         update = {"candidates": [], "simulations": [], "verdicts": {}, "progress": progress}
         return Command(update=update, goto=self.places.simulate)
 
