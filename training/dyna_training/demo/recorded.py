@@ -32,6 +32,7 @@ class Evaluation(BaseModel):
         split: Their split.
         hardware: On what.
         candidates: k.
+        resample: How many were drawn anew where all k were rejected.
         temperature: Temperature of the candidates.
         horizon: Imagined steps.
         max_steps: Steps per game.
@@ -49,6 +50,7 @@ class Evaluation(BaseModel):
     split: str
     hardware: str = ""
     candidates: int
+    resample: int = 0
     temperature: float
     horizon: int = 1
     max_steps: int
@@ -163,6 +165,7 @@ def differences(evaluation: Evaluation, config: DynaConfig, split: str) -> list[
         "games of": split,
         "step limit": str(config.limits.max_steps),
         "k": str(config.simulate.candidates),
+        "drawn anew": str(config.simulate.resample),
         "temperature": "the model's own"
         if config.policy.temperature is None
         else f"{config.policy.temperature:g}",
@@ -177,6 +180,7 @@ def _played(evaluation: Evaluation) -> dict[str, str]:
     return {
         "step limit": str(evaluation.max_steps),
         "k": str(evaluation.candidates),
+        "drawn anew": str(evaluation.resample),
         "temperature": f"{evaluation.temperature:g}",
         "horizon": str(evaluation.horizon),
         "critic": evaluation.critic,

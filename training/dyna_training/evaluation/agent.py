@@ -68,8 +68,6 @@ RANKING: Final = HouseholdCriticSettings(critic="household", reject=())
 """Ranks the imagined outcomes in the arms that have some. Nothing is rejected: the best of the k candidates runs."""
 CRITIC: Final = described(RANKING)
 """Its name with its weights, in keys and records."""
-REJECTED: Final = ("predicted no effect",)
-"""What the household critic rejects where others may be drawn anew; the best of those runs, whatever it is."""
 logger = logging.getLogger(__name__)
 
 
@@ -162,6 +160,14 @@ class _Counter(BaseCallbackHandler):
                 self.tokens += usage.get("output_tokens", 0)
 
 
+def ranking(settings: AgentEvaluation) -> HouseholdCriticSettings:
+    """Return the critic of the arms that imagine.
+
+    It rejects only where others are drawn then, and of those the best runs, whatever it is predicted to do.
+    """
+    return RANKING.model_copy(update={"reject": ("predicted no effect",)}) if settings.resample else RANKING
+
+
 def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentTool]) -> Arm:
     """Return one arm.
 
@@ -178,8 +184,8 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
         )
         return TrainedWorldModel(model.load(), str(settings.world_model.expanduser()), **options)
 
-    reject = REJECTED if settings.resample else RANKING.reject
-    ranking = HouseholdCritic(**RANKING.model_dump(include=set(WEIGHTS)), reject=reject)
+    made_of = ranking(settings)
+    household = HouseholdCritic(**made_of.model_dump(include=set(WEIGHTS)), reject=made_of.reject)
     rules = RuleCritic() if settings.resample else RuleCritic(reject=())
     makers: dict[ArmName, Callable[[], Arm]] = {
         "greedy": lambda: Arm(1, 0.0, None, None),
@@ -187,10 +193,10 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
         "majority": lambda: Arm(k, warm, None, MajorityCritic()),
         "random": lambda: Arm(k, warm, None, RandomCritic(settings.seed)),
         "rules": lambda: Arm(k, warm, None, rules),
-        "shuffled": lambda: Arm(k, warm, ShuffledWorldModel(trained(), seed=settings.seed), ranking),
+        "shuffled": lambda: Arm(k, warm, ShuffledWorldModel(trained(), seed=settings.seed), household),
         "blind-value": lambda: Arm(k, warm, trained(value="blind"), ValueCritic()),
-        "trained": lambda: Arm(k, warm, trained(), ranking),
-        "oracle": lambda: Arm(k, warm, EnvironmentWorldModel(tools), ranking),
+        "trained": lambda: Arm(k, warm, trained(), household),
+        "oracle": lambda: Arm(k, warm, EnvironmentWorldModel(tools), household),
     }
     return makers[name]()
 

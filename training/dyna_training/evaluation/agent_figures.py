@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.evaluation.agent import ARMS, CONTROLS, CRITIC, AgentEvaluation, ArmName, GameOutcome
+from dyna_training.evaluation.agent import ARMS, CONTROLS, AgentEvaluation, ArmName, GameOutcome, ranking
+from dyna_training.evaluation.critic_names import described
 from dyna_training.evaluation.examinees import file_digest
 from dyna_training.evaluation.statistics import Bootstrap, Interval, ratio
 
@@ -57,7 +58,7 @@ def summarise(
         "temperature": settings.temperature,
         "horizon": settings.horizon,
         "max_steps": settings.max_steps,
-        "critic": CRITIC,
+        "critic": described(ranking(settings)),
         "training_seeds": sorted({o.training_seed for o in outcomes}),
         "adapters": [dict(a) for a in adapters],
         "hardware": hardware(settings),

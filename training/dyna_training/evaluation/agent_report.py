@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.evaluation.agent import ARMS, CRITIC, RANKED, AgentEvaluation, GameOutcome, read_outcomes
+from dyna_training.evaluation.agent import ARMS, RANKED, AgentEvaluation, GameOutcome, ranking, read_outcomes
 from dyna_training.evaluation.agent_figures import EQUAL, points
 from dyna_training.evaluation.agent_plots import plot_success, plot_tokens
+from dyna_training.evaluation.critic_names import described
 
 OUTCOMES: Final = "outcomes.jsonl"
 """The plays that the figures are made from, in the folder of the results; ``games.jsonl`` also has older ones."""
@@ -175,7 +176,8 @@ def pooled(folder: Path, settings: AgentEvaluation) -> tuple[list[GameOutcome], 
         raise ValueError(
             f"{file}: not the results of a finished dyna eval agent ({error}); run it there first"
         ) from error
-    here = {**{key: getattr(settings, key) for key in SAME if key != "critic"}, "critic": CRITIC}
+    here = {key: getattr(settings, key) for key in SAME if key != "critic"}
+    here["critic"] = described(ranking(settings))
     for key, value in there.items():
         if value != (own := here[key]):
             raise ValueError(
