@@ -60,8 +60,12 @@ TRAINED: tuple[ArmName, ...] = ("shuffled", "blind-value", "trained")
 """Arms that need a trained world model."""
 RANKED: tuple[ArmName, ...] = ("shuffled", "trained", "oracle")
 """Arms whose candidates the household critic ranks."""
-REJECTING: tuple[ArmName, ...] = ("rules", *RANKED)
-"""Arms that can reject all candidates, so that others are drawn anew."""
+REJECTING: tuple[ArmName, ...] = ("rules", "trained", "oracle")
+"""Arms that may reject all candidates, so that others are drawn anew.
+
+Not ``shuffled``: dealing predictions out to other candidates of a step leaves it as it is whether all do nothing, so
+that control would draw anew by what the world model knows.
+"""
 RULES: Final = 3
 """Version of what `build` makes of the arms; whoever changes a control raises it, and old games do not count."""
 RANKING: Final = HouseholdCriticSettings(critic="household", reject=())
@@ -160,12 +164,14 @@ class _Counter(BaseCallbackHandler):
                 self.tokens += usage.get("output_tokens", 0)
 
 
-def ranking(settings: AgentEvaluation) -> HouseholdCriticSettings:
-    """Return the critic of the arms that imagine.
+def ranking(settings: AgentEvaluation, name: ArmName = "trained") -> HouseholdCriticSettings:
+    """Return the critic of an arm that imagines.
 
     It rejects only where others are drawn then, and of those the best runs, whatever it is predicted to do.
     """
-    return RANKING.model_copy(update={"reject": ("predicted no effect",)}) if settings.resample else RANKING
+    if not settings.resample or name not in REJECTING:
+        return RANKING
+    return RANKING.model_copy(update={"reject": ("predicted no effect",)})
 
 
 def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentTool]) -> Arm:
@@ -184,8 +190,8 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
         )
         return TrainedWorldModel(model.load(), str(settings.world_model.expanduser()), **options)
 
-    made_of = ranking(settings)
-    household = HouseholdCritic(**made_of.model_dump(include=set(WEIGHTS)), reject=made_of.reject)
+    household = ranking(settings, name)
+    ranked = HouseholdCritic(**household.model_dump(include=set(WEIGHTS)), reject=household.reject)
     rules = RuleCritic() if settings.resample else RuleCritic(reject=())
     makers: dict[ArmName, Callable[[], Arm]] = {
         "greedy": lambda: Arm(1, 0.0, None, None),
@@ -193,10 +199,10 @@ def build(settings: AgentEvaluation, name: ArmName, tools: Sequence[EnvironmentT
         "majority": lambda: Arm(k, warm, None, MajorityCritic()),
         "random": lambda: Arm(k, warm, None, RandomCritic(settings.seed)),
         "rules": lambda: Arm(k, warm, None, rules),
-        "shuffled": lambda: Arm(k, warm, ShuffledWorldModel(trained(), seed=settings.seed), household),
+        "shuffled": lambda: Arm(k, warm, ShuffledWorldModel(trained(), seed=settings.seed), ranked),
         "blind-value": lambda: Arm(k, warm, trained(value="blind"), ValueCritic()),
-        "trained": lambda: Arm(k, warm, trained(), household),
-        "oracle": lambda: Arm(k, warm, EnvironmentWorldModel(tools), household),
+        "trained": lambda: Arm(k, warm, trained(), ranked),
+        "oracle": lambda: Arm(k, warm, EnvironmentWorldModel(tools), ranked),
     }
     return makers[name]()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dyna_training.evaluation.agent import ARMS, RANKED, AgentEvaluation, GameOutcome, ranking, read_outcomes
+from dyna_training.evaluation.agent import ARMS, AgentEvaluation, GameOutcome, ranking, read_outcomes
 from dyna_training.evaluation.agent_figures import EQUAL, points
 from dyna_training.evaluation.agent_plots import plot_success, plot_tokens
 from dyna_training.evaluation.critic_names import described
@@ -123,8 +123,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     if results["resample"]:
         lines += [
             f"Where all {results['candidates']} candidates were rejected, {results['resample']} were drawn anew from "
-            f"the same prompt, and the best of these ran: where an arm predicts no effect ({', '.join(RANKED)}), or "
-            "its rules know of one (rules). The other arms have nothing to reject by.",
+            "the same prompt, and the best of these ran: where the arm predicts no effect (trained, oracle), or knows "
+            "of one or of a loop (rules). The other arms have nothing to reject by; shuffled must not, since dealing "
+            "predictions out within a step leaves it as it is whether all do nothing.",
             "",
         ]
     if any(arm.endswith(EQUAL) for arm in results["arms"]):
