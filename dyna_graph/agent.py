@@ -107,8 +107,9 @@ def create_dyna_agent(
         critic: Judges what was imagined; None approves everything.
         system_prompt: What stands before every conversation.
         candidates: How many responses the policy proposes per turn.
-        resample: How many responses are drawn anew, from the same prompt, where everything in all candidates was
-            rejected, before the policy is told why; 0 tells it at once.
+        resample: How many responses are drawn anew, from the same prompt, where every call in all candidates was
+            rejected, before the policy is told why; 0 tells it at once. Needs a policy that samples; no response
+            streams token by token then.
         horizon: How many steps each proposal is imagined ahead.
         memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole; ``actions`` shows
             the calls without the text beside them, as in training with that memory. ``messages`` and the record

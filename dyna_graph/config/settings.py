@@ -220,7 +220,8 @@ class SimulateSettings(Settings):
     candidates: Count = 1
     """How many responses the policy proposes per turn; the best one is taken."""
     resample: CountOrZero = 0
-    """How many are drawn anew, from the same prompt, where all of them were rejected, before the policy is told why."""
+    """How many are drawn anew, from the same prompt, where every call of theirs was rejected, before the policy is told
+    why. Needs a policy that samples; no response streams token by token then."""
     horizon: Count = 1
     """How many steps deep each proposed action is imagined."""
     discount: Discount = DISCOUNT

@@ -13,7 +13,7 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from dyna_nodes.conversation import actions_only, answered
 from dyna_nodes.effects import Effect
-from dyna_nodes.policy import behind_the_scenes
+from dyna_nodes.policy import behind_the_scenes, other_seed
 from dyna_nodes.settings import Memory
 
 Handler = Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -49,15 +49,20 @@ class AgentPolicy:
         self.memory: Memory = memory
         self.config = config
 
-    def sample(self, count: int) -> Effect:
+    def sample(self, count: int, *, drawn: int = 0, hidden: bool = False) -> Effect:
         """Return the effect of asking for ``count`` responses; its value is a list of `ModelResponse`.
 
         A single response streams as it is written. Several are hidden until one is chosen.
+
+        Args:
+            count: How many.
+            drawn: How many were drawn from this prompt before; a seeded model is not to repeat them.
+            hidden: Whether even a single response may yet be dropped.
         """
         messages = self._shown(self.request.messages)
         request = self.request.override(messages=messages)
-        if count > 1:
-            return self._hidden([request] * count)
+        if count > 1 or hidden:
+            return self._hidden([_with_seed(request, drawn + i) for i in range(count)])
         handler, ahandler = self.handler, self.ahandler
 
         async def asked() -> list[ModelResponse[Any]]:
@@ -70,7 +75,9 @@ class AgentPolicy:
 
         return Effect(ask, asked)
 
-    def propose(self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig) -> Effect:
+    def propose(
+        self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig, *, again: bool = False
+    ) -> Effect:
         """Refuse: the middleware samples before it simulates."""
         raise NotImplementedError("an agent's model is asked with sample()")
 
@@ -120,7 +127,9 @@ class Given:
     def __init__(self, messages: Sequence[AIMessage], policy: AgentPolicy | None, name: str) -> None:
         self.messages, self.policy, self.name = list(messages), policy, name
 
-    def propose(self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig) -> Effect:
+    def propose(
+        self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig, *, again: bool = False
+    ) -> Effect:
         """Return the messages."""
 
         async def found() -> list[AIMessage]:
@@ -133,6 +142,11 @@ class Given:
         if self.policy is None:
             raise NotImplementedError("the agent's model is not at hand here")
         return self.policy.go_on(conversations, config)
+
+
+def _with_seed(request: ModelRequest[Any], place: int) -> ModelRequest[Any]:
+    other = other_seed(request.model, place)
+    return request.override(model_settings={**request.model_settings, **other}) if other else request
 
 
 def response_of(result: Any) -> ModelResponse[Any]:

@@ -50,7 +50,7 @@ from dyna_nodes.observe import FOREIGN, Exits, close_round, foreign
 from dyna_nodes.protocols import Proposer
 from dyna_nodes.rounds import Places, Round
 from dyna_nodes.simulate import SimulateNode
-from dyna_nodes.state import Judged, Progress, drawn_anew, readable
+from dyna_nodes.state import Judged, Progress, readable, resampling
 
 RAISED = 1_024
 """So many calls that raised are remembered."""
@@ -130,17 +130,19 @@ class AgentLoop:
             message = AIMessage("", tool_calls=[call], id=f"dyna-{new_id()}")
             ledger = self._ledger(core, decided, before["said"], [call])
             return ModelResponse(result=[message]), ledger, decided.view["history"]
-        view, count = view_of(state, state["messages"]), self.core.settings.candidates
+        settings, drawn = self.core.settings, 0
+        view, count = view_of(state, state["messages"]), settings.candidates
+        hidden = bool(settings.resample) and settings.mode == "enforce"
         while True:
-            responses: list[ModelResponse[Any]] = yield policy.sample(count)
+            responses: list[ModelResponse[Any]] = yield policy.sample(count, drawn=drawn, hidden=hidden)
             proposals = [Proposal.of(response) for response in responses]
             if proposals[0].closed:
                 return responses[0], None, None
             proposals = [p for p in proposals if not p.closed]
             core = self.core_for(run, Given([p.open for p in proposals], policy, policy.name), tools)
             decided = yield from decide(core, view, run)
-            view, count = decided.view, self.core.settings.resample
-            if not drawn_anew(view["progress"], view["messages"]):
+            view, drawn, count = decided.view, count, settings.resample
+            if not resampling(view["progress"], view["messages"]):
                 break
         chosen = next((p for p in proposals if decided.said and p.open.id == decided.said.id), proposals[0])
         said = decided.said or chosen.open
@@ -182,7 +184,8 @@ class AgentLoop:
             update["dyna_history"] = decided.view["history"]
         said, route, extra = ledger["said"], ledger["route"], list(ledger["extra"])
         view = view_of({**state, "dyna": ledger, **update}, [said])
-        view["candidates"] = [{"message": said}] * self.core.settings.candidates
+        most = max(self.core.settings.candidates, self.core.settings.resample)
+        view["candidates"] = [{"message": said}] * most
         answered = {m.tool_call_id for m in state["messages"] if isinstance(m, ToolMessage)}
         # What another gate has answered already is nobody's business any more.
         view["verdicts"] = {i: j for i, j in view["verdicts"].items() if i not in answered}

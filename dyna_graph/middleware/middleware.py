@@ -50,8 +50,9 @@ class DynaMiddleware(AgentMiddleware[Any, Any, Any]):
         world_model: Imagines what actions would do; None imagines nothing.
         critic: Judges what was imagined; None approves everything.
         candidates: How many responses the agent's model proposes per turn.
-        resample: How many responses are drawn anew, from the same prompt, where everything in all candidates was
-            rejected, before the policy is told why; 0 tells it at once.
+        resample: How many responses are drawn anew, from the same prompt, where every call in all candidates was
+            rejected, before the policy is told why; 0 tells it at once. Needs a policy that samples; no response
+            streams token by token then.
         horizon: How many steps each proposal is imagined ahead.
         memory: What the model reads of its own earlier turns; see `create_dyna_agent`.
         inner_simulation: Whether what the model's own thinking imagines is recorded and scored, too.

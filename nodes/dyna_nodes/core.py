@@ -242,7 +242,7 @@ class DynaCore:
             )
             return Turn(progress, known, True)
         session = run.session(progress["trajectory"])
-        spoken = new_turn(messages, heard=progress.get("heard"))
+        spoken = new_turn(messages, heard=progress.get("resampled"))
         if not spoken:
             return Turn(progress, self.histories.get(session, state["history"]), False)
         if progress["done"]:
@@ -314,7 +314,6 @@ def _progress(trajectory: str, messages: Sequence[BaseMessage]) -> Progress:
         "spent": {},
         "gaps": len(answered(messages)) > len(messages),
         "done": False,
-        "heard": messages[-1].id if messages else None,
     }
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.tool import ToolCall
 from langgraph.types import Command
 
@@ -19,7 +19,7 @@ from dyna_nodes.judging import Bench, Judgement, approved_without_question, best
 from dyna_nodes.nouns import Decision, Simulation
 from dyna_nodes.rounds import Places, Round, judged_call
 from dyna_nodes.simulate import calls_to_judge
-from dyna_nodes.state import Judged, drawn_anew
+from dyna_nodes.state import Judged, resampling, settled
 
 
 class CritiqueNode(DynaNode):
@@ -59,7 +59,8 @@ class CritiqueNode(DynaNode):
         candidates: list[AIMessage] = [c["message"] for c in state.get("candidates") or []]
         bench = Bench(core, known.history, state.get("reliability"), run, session, candidates)
         verdicts: dict[str, Judged] = state.get("verdicts") or {}
-        turn = Round(core, self.places, state, run, known, began)
+        again = resampling(state["progress"], state["messages"])
+        turn = Round(core, self.places, {**state, "progress": settled(state["progress"])}, run, known, began)
         if any(judged["human"] for judged in verdicts.values()):
             finished = {o["call_id"] for o in state.get("outcomes") or []}
             decided = yield from ask_human(bench, known, verdicts, finished)
@@ -74,8 +75,8 @@ class CritiqueNode(DynaNode):
         of_call = {j.simulation.call_id: j for j in found if j.simulation is not None}
         judgements = [[of_call.get(str(c["id"])) or exempt(core, c) for c in calls_] for calls_ in calls]
         chosen = 0 if core.settings.mode == "shadow" else best(judgements)
-        if not queue and self._draws_anew(state, judgements):
-            return (yield from turn.draw_anew(candidates, calls, judgements, chosen))
+        if not (again or queue) and self._resamples(state["messages"], judgements):
+            return (yield from turn.resample(candidates, calls, judgements, chosen))
         message = candidates[chosen]
         verdicts = {
             str(call["id"]): judged_call(core, known, call, judgement)
@@ -93,12 +94,10 @@ class CritiqueNode(DynaNode):
         }
         return (yield from turn.route(message, verdicts, rest, new=new, chosen=chosen, others=others))
 
-    def _draws_anew(self, state: Any, judgements: Sequence[Sequence[Judgement]]) -> bool:
-        """Tell whether the policy proposed nothing but what was rejected, and may be asked once more."""
+    def _resamples(self, messages: Sequence[BaseMessage], judgements: Sequence[Sequence[Judgement]]) -> bool:
+        """Tell whether the policy proposed nothing but what was rejected, and is to be asked for others."""
         settings = self.core.settings
-        if settings.mode != "enforce" or not settings.resample:
-            return False
-        if state["messages"][-1].id is None or drawn_anew(state["progress"], state["messages"]):
+        if settings.mode != "enforce" or not settings.resample or not messages or messages[-1].id is None:
             return False
         verdicts = [j.verdict for candidate in judgements for j in candidate]
         return all(v.decision is Decision.REJECT and not v.failed for v in verdicts)

@@ -68,6 +68,7 @@ class CritiqueEvent(DynaEvent):
         others: Verdicts of the calls of the candidates that were not chosen, by id.
         runs: Ids of the calls that run now.
         escalated: Ids of the calls that wait for a human.
+        resampled: Whether all candidates are dropped, and others drawn in their place.
         seconds: How long it took.
     """
 
@@ -77,6 +78,7 @@ class CritiqueEvent(DynaEvent):
     others: Mapping[str, Verdict] = {}
     runs: tuple[str, ...] = ()
     escalated: tuple[str, ...] = ()
+    resampled: bool = False
     seconds: float = 0.0
 
 

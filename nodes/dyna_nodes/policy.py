@@ -16,6 +16,7 @@ from langgraph.constants import TAG_NOSTREAM
 
 from dyna_nodes.conversation import actions_only
 from dyna_nodes.effects import Effect
+from dyna_nodes.nouns import digest_of
 from dyna_nodes.settings import Memory
 
 
@@ -62,21 +63,25 @@ class Policy:
             getattr(model, "model_name", None) or getattr(model, "model", None) or model.get_name()
         )
 
-    def propose(self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig) -> Effect:
+    def propose(
+        self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig, *, again: bool = False
+    ) -> Effect:
         """Return the effect of asking for ``count`` responses; its value is a list of AIMessages.
 
         A single response streams as it is written, since it is the one that enters the conversation. Several
         are hidden until one is chosen.
         """
-        prompt = self._prompt(messages)
+        prompt, other = self._prompt(messages), other_seed(self.model, int(again))
+        bound = self.bound.bind(**other) if other else self.bound
         if count == 1:
-            return Effect(lambda: [self.bound.invoke(prompt, config)], lambda: self._one(prompt, config))
+            return Effect(lambda: [bound.invoke(prompt, config)], lambda: _one(bound, prompt, config))
         hidden = unseen(config)
         kwargs = self._sampling()
         if kwargs is None:
-            return self._many([prompt] * count, hidden)
+            return _many(bound, [prompt] * count, hidden)
         options: dict[str, Any] = {
             **kwargs,
+            **other,
             "n": count,
             "callbacks": hidden.get("callbacks"),
             "tags": hidden["tags"],
@@ -90,20 +95,11 @@ class Policy:
 
     def go_on(self, conversations: Sequence[Sequence[BaseMessage]], config: RunnableConfig) -> Effect:
         """Return the effect of asking once after each of several imagined conversations, all at once."""
-        return self._many([self._prompt(c) for c in conversations], unseen(config))
+        return _many(self.bound, [self._prompt(c) for c in conversations], unseen(config))
 
     def _prompt(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return what the model is shown of a conversation."""
         return [*self.system, *(actions_only(messages) if self.memory == "actions" else messages)]
-
-    async def _one(self, prompt: list[BaseMessage], config: RunnableConfig) -> list[AIMessage]:
-        return [await self.bound.ainvoke(prompt, config)]
-
-    def _many(self, prompts: list[list[BaseMessage]], config: RunnableConfig) -> Effect:
-        return Effect(
-            lambda: self.bound.batch(cast(list[Any], prompts), config),
-            lambda: self.bound.abatch(cast(list[Any], prompts), config),
-        )
 
     def _sampling(self) -> dict[str, Any] | None:
         """Return the arguments with which the model itself samples candidates; None when it cannot."""
@@ -115,6 +111,30 @@ class Policy:
         if isinstance(bound, RunnableBinding) and bound.bound is self.model:
             return dict(bound.kwargs)
         return None
+
+
+def other_seed(model: BaseChatModel, place: int) -> dict[str, Any]:
+    """Return the setting of a call that makes a seeded model draw something else than the first time.
+
+    Args:
+        model: The model; one without a seed needs nothing.
+        place: Which draw from the same prompt, from 0, which has the model's own seed.
+    """
+    seed = getattr(model, "seed", None)
+    return {"seed": int(digest_of(seed, place)[:7], 16)} if place and isinstance(seed, int) else {}
+
+
+async def _one(
+    bound: Runnable[Any, Any], prompt: list[BaseMessage], config: RunnableConfig
+) -> list[AIMessage]:
+    return [await bound.ainvoke(prompt, config)]
+
+
+def _many(bound: Runnable[Any, Any], prompts: list[list[BaseMessage]], config: RunnableConfig) -> Effect:
+    return Effect(
+        lambda: bound.batch(cast(list[Any], prompts), config),
+        lambda: bound.abatch(cast(list[Any], prompts), config),
+    )
 
 
 def _messages(result: LLMResult) -> list[AIMessage]:

@@ -60,8 +60,13 @@ class Proposer(Protocol):
 
     name: str
 
-    def propose(self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig) -> Effect:
-        """Return the effect of asking for ``count`` responses; its value is a list of AIMessages."""
+    def propose(
+        self, messages: Sequence[BaseMessage], count: int, config: RunnableConfig, *, again: bool = False
+    ) -> Effect:
+        """Return the effect of asking for ``count`` responses; its value is a list of AIMessages.
+
+        ``again``: for others than the last time, which a seeded model would only repeat.
+        """
         ...
 
     def go_on(self, conversations: Sequence[Sequence[BaseMessage]], config: RunnableConfig) -> Effect:

@@ -166,7 +166,7 @@ class Round(NamedTuple):
             return Command(update=update, goto=self.places.simulate)
         return self._rejected(verdicts, update, progress)
 
-    def draw_anew(
+    def resample(
         self,
         candidates: Sequence[AIMessage],
         calls: Sequence[Sequence[ToolCall]],
@@ -175,13 +175,13 @@ class Round(NamedTuple):
     ) -> Plan[Command[Any]]:
         """Drop all candidates, which were rejected, and ask the policy for others without a word about it."""
         if self.core.record is not None:
-            yield from self.record_imagined(candidates, calls, judgements)
+            yield from self.record_imagined(candidates, calls, judgements, draw=self.state["messages"][-1].id)
         verdicts = [
             {str(call["id"]): judgement.verdict for call, judgement in zip(*pair, strict=True)}
             for pair in zip(calls, judgements, strict=True)
         ]
         others = {i: v for n, found in enumerate(verdicts) if n != best for i, v in found.items()}
-        self._tell({}, best, verdicts[best], others)
+        self._tell({}, best, verdicts[best], others, resampled=True)
         progress: Progress = self.state["progress"].copy()
         progress["resampled"] = self.state["messages"][-1].id
         update = {"candidates": [], "simulations": [], "verdicts": {}, "progress": progress}
@@ -303,13 +303,17 @@ class Round(NamedTuple):
         judgements: Sequence[Sequence[Judgement]],
         *,
         besides: int | None = None,
+        draw: str | None = "",
     ) -> Plan[None]:
-        """Record what was imagined about the candidates, but for the one that was chosen."""
+        """Record what was imagined about the candidates, but for the one that was chosen.
+
+        Those of a first ``draw`` never enter the conversation, so that others may have the same ids as their calls.
+        """
         for index, candidate in enumerate(candidates):
             if index != besides:
                 for call, judgement in zip(calls[index], judgements[index], strict=True):
                     judged = judged_call(self.core, self.known, call, judgement)
-                    yield from self._record_imagined(call, judged, candidate)
+                    yield from self._record_imagined(call, judged, candidate, draw or "")
 
     def _record_refused(self, verdicts: Mapping[str, Judged], message: AIMessage) -> Plan[None]:
         """Record what was imagined about the calls that do not run."""
@@ -317,7 +321,9 @@ class Round(NamedTuple):
             if not judged["runs"] and judged["attempt"] == 1:
                 yield from self._record_imagined(judged["call"], judged, message)
 
-    def _record_imagined(self, call: ToolCall, judged: Judged, message: AIMessage) -> Plan[None]:
+    def _record_imagined(
+        self, call: ToolCall, judged: Judged, message: AIMessage, draw: str = ""
+    ) -> Plan[None]:
         """Record a proposal that did not run: never lost, and never mistaken for reality."""
         if judged["simulation"] is None:
             return
@@ -327,7 +333,7 @@ class Round(NamedTuple):
         yield from log(
             self.core,
             Transition(
-                id=transition_id(progress["trajectory"], str(call["id"]), 0),
+                id=transition_id(progress["trajectory"], f"{call['id']}{draw}", 0),
                 trajectory=f"{progress['trajectory']}/imagined",
                 index=progress["index"],
                 task=self.known.history.task,
@@ -348,6 +354,7 @@ class Round(NamedTuple):
         chosen: int,
         verdicts: Mapping[str, Verdict] | None = None,
         others: Mapping[str, Verdict] | None = None,
+        resampled: bool = False,
     ) -> None:
         progress: Progress = self.state["progress"]
         found = {i: j["verdict"] for i, j in judged.items()}
@@ -362,6 +369,7 @@ class Round(NamedTuple):
                 others=others or {},
                 runs=tuple(i for i, j in judged.items() if j["runs"]),
                 escalated=tuple(i for i, j in judged.items() if j["human"]),
+                resampled=resampled,
                 seconds=time.perf_counter() - self.began,
             )
         )

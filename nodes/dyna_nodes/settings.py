@@ -67,8 +67,9 @@ class LoopSettings(Noun):
 
     Attributes:
         candidates: How many responses the policy proposes per turn.
-        resample: How many responses are drawn anew, from the same prompt, where everything in all candidates was
+        resample: How many responses are drawn anew, from the same prompt, where every call in all candidates was
             rejected. Only when nothing among these is approved either, the policy is told why. 0 tells it at once.
+            Needs a policy that samples. No response streams token by token then, since any may yet be dropped.
         horizon: How many steps each proposal is imagined ahead.
         memory: What the policy reads of its own earlier turns: ``thoughts`` shows them whole, ``actions`` shows
             the calls without the text beside them. The conversation and the record keep everything.

@@ -27,8 +27,8 @@ from dyna_nodes.events import Proposal, SimulateEvent
 from dyna_nodes.imagination import inner_of, predict, told_thinking
 from dyna_nodes.lookahead import look_ahead
 from dyna_nodes.nouns import ImaginedStep, Query, Simulation
-from dyna_nodes.policy import log_probability
-from dyna_nodes.state import Ended, Progress, drawn_anew
+from dyna_nodes.policy import log_probability, unseen
+from dyna_nodes.state import Ended, Progress, resampling, settled
 
 
 class SimulateNode(DynaNode):
@@ -73,7 +73,7 @@ class SimulateNode(DynaNode):
         first = candidates[0]
         if first.kind == "answer":
             ended: Ended = {"kind": "answer", "reason": "the policy gave its final answer"}
-            update |= {"messages": [first.message], "progress": progress, "ended": ended}
+            update |= {"messages": [first.message], "progress": settled(progress), "ended": ended}
             run.tell(lambda: _event(run, progress, [], [], began, answer=text_of(first.message)))
             return Command(update=update, goto=self.end)
         simulations = yield from imagine(core, turn, candidates, messages, queue[:1], run)
@@ -95,9 +95,11 @@ def propose(core: DynaCore, turn: Turn, messages: Sequence[BaseMessage], run: Ru
     without a readable call where there are others.
     """
     prompt = answered(messages) if turn.progress["gaps"] else messages
-    again = drawn_anew(turn.progress, messages)
-    count = core.settings.resample if again else core.settings.candidates
-    replies: list[AIMessage] = yield core.policy.propose(prompt, count, run.config)
+    settings, again = core.settings, resampling(turn.progress, messages)
+    count = settings.resample if again else settings.candidates
+    # A response that may yet be dropped does not stream, even if it is the only one.
+    config = unseen(run.config) if settings.resample and settings.mode == "enforce" else run.config
+    replies: list[AIMessage] = yield core.policy.propose(prompt, count, config, again=again)
     taken = ids_in(messages)
     candidates = [well_formed(reply, taken) for reply in replies]
     if not candidates:

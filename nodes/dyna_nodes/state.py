@@ -117,9 +117,7 @@ class Progress(TypedDict):
         spent: Imagined calls by tool that has a budget.
         gaps: Whether the conversation has calls that were never answered, as after an abandoned run.
         done: Whether the environment's episode has ended.
-        heard: Id of the last message when the user's task was taken down; absent in older checkpoints.
-        resampled: Id of the message that the policy is asked to follow for the second time, without having been told
-            why; absent where nothing was drawn anew yet.
+        resampled: While candidates are drawn for the second time: id of the message that they follow.
     """
 
     format: str
@@ -132,13 +130,19 @@ class Progress(TypedDict):
     spent: dict[str, int]
     gaps: bool
     done: bool
-    heard: NotRequired[str | None]
     resampled: NotRequired[str | None]
 
 
-def drawn_anew(progress: Progress, messages: Sequence[BaseMessage]) -> bool:
-    """Tell whether what follows a conversation is, or was, drawn for the second time."""
+def resampling(progress: Progress, messages: Sequence[BaseMessage]) -> bool:
+    """Tell whether candidates that follow a conversation are drawn for the second time."""
     return bool(messages) and messages[-1].id is not None and progress.get("resampled") == messages[-1].id
+
+
+def settled(progress: Progress) -> Progress:
+    """Return a copy in which no second draw is under way."""
+    progress = progress.copy()
+    progress.pop("resampled", None)
+    return progress
 
 
 class Ended(TypedDict):

@@ -5,20 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, RemoveMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import Field
 
 from dyna_nodes.events import ActEvent, CritiqueEvent, SimulateEvent
 from dyna_nodes.experience import ExperienceLog
 from dyna_nodes.nouns import Decision, Verdict
-from dyna_nodes.testing import SamplingChatModel, ScriptedWorldModel, call
+from dyna_nodes.testing import SamplingChatModel, ScriptedChatModel, ScriptedWorldModel, call
 from tests.graph.judged import DONE, agent_with, answered_in_order, contents, seeing
-from tests.graph.middleware.doors import guarded, own_graph
+from tests.graph.middleware.doors import guarded, own_graph, recorded
 
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
     DONE.clear()
+
+
+class Seeded(ScriptedChatModel):
+    """Says the same whenever it is asked with the same seed."""
+
+    seed: int = 3
+    seeds: list[int] = Field(default_factory=list)
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        seed = kwargs.get("seed", self.seed)
+        self.seeds.append(seed)
+        if messages[-1].type == "tool":
+            reply = AIMessage("Done.")
+        else:
+            reply = call("look", where="bad" if seed == self.seed else "good")
+        return ChatResult(generations=[ChatGeneration(message=reply)])
 
 
 def looks(*places: str) -> list[AIMessage]:
@@ -47,6 +65,7 @@ def test_others_are_drawn_and_the_policy_is_not_told(drive: Any, tmp_path: Any) 
     assert (rejected.runs, len(rejected.verdicts), len(rejected.others)) == ((), 1, 1)
     assert {v.decision for v in (*rejected.verdicts.values(), *rejected.others.values())} == {Decision.REJECT}
     assert len(chosen.runs) == 1
+    assert (rejected.resampled, chosen.resampled) == (True, False)
     first, *_, last = agent.model.prompts
     assert [p for p in agent.model.prompts if p == first] == [first] * 5
     assert [m.type for m in last] == ["human", "ai", "tool"]
@@ -147,10 +166,60 @@ def test_a_user_who_speaks_meanwhile_begins_a_new_turn(drive: Any) -> None:
     assert world.batches[-1][0].history.task == "go\n\nno, stay"
 
 
+def test_a_conversation_without_messages_is_no_reason_to_break(drive: Any) -> None:
+    agent = agent_with([*looks("bad"), "Done."], resample=2)
+    assert drive(agent, {"messages": []})["ended"]["kind"] == "answer"
+
+
 @pytest.mark.parametrize("make", [own_graph, guarded])
-def test_through_both_doors(drive: Any, make: Any) -> None:
-    agent = make([*looks("bad", "bad 2", "good"), *looks("a"), "Done."], resample=2)
-    result = drive(agent)
-    assert DONE == ["good", "a"]
-    assert [m.type for m in result["messages"]] == ["human", "ai", "tool", "ai", "tool", "ai"]
-    assert answered_in_order(result["messages"])
+class TestThroughBothDoors:
+    def test_the_same_happens_and_is_recorded(self, drive: Any, make: Any, tmp_path: Any) -> None:
+        script = [*looks("bad", "bad 1", "bad 2", "good", "bad 3"), *looks("a", "b"), "Done.", "Done."]
+        result = drive(make(script, candidates=2, resample=3, record=tmp_path))
+        assert DONE == ["good", "a"]
+        assert [m.type for m in result["messages"]] == ["human", "ai", "tool", "ai", "tool", "ai"]
+        assert answered_in_order(result["messages"])
+        found = [(t["action"]["arguments"]["where"], t["provenance"]["source"]) for t in recorded(tmp_path)]
+        imagined = ("b", "bad", "bad 1", "bad 2", "bad 3")
+        assert sorted(found) == sorted(
+            [("good", "agent"), ("a", "agent"), *((w, "imagination") for w in imagined)]
+        )
+
+    def test_nothing_is_lost_where_both_draws_use_the_same_ids(
+        self, drive: Any, make: Any, tmp_path: Any
+    ) -> None:
+        script = [call("look", "1", where=w) for w in ("bad", "bad 2", "bad 3", "bad 4", "good")]
+        drive(make([*script, "Done."], resample=1, record=tmp_path))
+        found = [t["action"]["arguments"]["where"] for t in recorded(tmp_path)]
+        assert sorted(found) == ["bad", "bad 2", "bad 3", "bad 4", "good"]
+
+    def test_a_single_response_that_may_be_dropped_does_not_stream(self, drive: Any, make: Any) -> None:
+        streamed = drive.stream(make([*looks("bad", "good"), "Done."], resample=1), stream_mode="messages")
+        shown = [c["args"]["where"] for m, _ in streamed for c in getattr(m, "tool_calls", ())]
+        assert shown.count("bad") == 0
+        assert shown.count("good") == 1
+
+    def test_a_turn_that_is_taken_back_is_played_anew(self, drive: Any, make: Any) -> None:
+        """What came after the user's message is removed; nothing of the earlier attempt is left."""
+        agent = make(
+            [*looks("bad", "bad 1", "bad", "good"), "Done."],
+            resample=1,
+            max_revisions=0,
+            max_blocks=1,
+            checkpointer=InMemorySaver(),
+            journal=False,
+        )
+        config = {"configurable": {"thread_id": "1"}}
+        first = drive(agent, "go", config)["messages"]
+        assert DONE == []
+        taken_back = [RemoveMessage(id=m.id) for m in first[1:]]
+        result = drive(agent, {"messages": taken_back}, config)
+        assert DONE == ["good"]
+        assert answered_in_order(result["messages"])
+
+    def test_a_seeded_model_is_asked_for_others(self, drive: Any, make: Any) -> None:
+        model = Seeded(script=[])
+        drive(make(model, resample=2))
+        assert DONE == ["good"]
+        assert model.seeds[0] == 3
+        assert 3 not in model.seeds[1:3]

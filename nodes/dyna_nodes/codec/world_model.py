@@ -94,7 +94,7 @@ class WorldModelCodec:
         """Return the ids of an answer, end-of-turn included; what the model is trained to write."""
         return [*self.chat.text(answer_text(outcome)), self.chat.end_id]
 
-    def kept(self, outcome: Outcome) -> int:
+    def kept_length(self, outcome: Outcome) -> int:
         """Return how many ids of an answer later steps see; the rest hangs on them as a branch.
 
         On an empty observation nothing can hang: of such an answer they see everything.
@@ -169,7 +169,7 @@ class WorldModelCodec:
 
     def _write(self, row: Row, outcome: Outcome, value: float | None) -> None:
         """Append an answer, the turn's end, and the return after the answer where there is one."""
-        answer, kept = self.answer(outcome), self.kept(outcome)
+        answer, kept = self.answer(outcome), self.kept_length(outcome)
         after = () if value is None else self.return_after(value)
         if kept == len(answer):
             row.write(answer[:-1])

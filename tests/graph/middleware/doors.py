@@ -32,7 +32,8 @@ def own_graph(script: Any, tools: Any = (look, touch), **options: Any) -> Any:
     """Return the same agent as a graph of its own."""
     options.setdefault("world_model", ScriptedWorldModel(seeing))
     options.setdefault("critic", ScriptedCritic(no_bad))
-    return create_dyna_agent(ScriptedChatModel(script=script), list(tools), **options)
+    model = script if isinstance(script, ScriptedChatModel) else ScriptedChatModel(script=script)
+    return create_dyna_agent(model, list(tools), **options)
 
 
 def decide(*decisions: dict[str, Any]) -> Command[Any]:

@@ -104,6 +104,8 @@ def test_controls_with_the_trained_arms_tokens_are_rows_and_a_verdict_of_their_o
     plays = everybody()
     assert equal_tokens.matching_candidates(plays, 4) == 7, "4 candidates cost 100 tokens, imagining 65 more"
     assert equal_tokens.matching_candidates(plays, 4, resample=8) == 7
+    [same, *_] = verdicts(by_row(plays, 4), resample=8)
+    assert same["sentence"].startswith("At the same k, with 8 drawn anew where an arm rejects all, the claim")
     with pytest.raises(ValueError, match="'log-probability'"):
         equal_tokens.matching_candidates([p for p in plays if p.arm == "trained"], 4, resample=8)
     for name in EQUAL_TOKENS:
@@ -141,6 +143,8 @@ def test_equal_tokens_are_played_with_the_matching_number_of_candidates(
         equal_tokens.play(SETTINGS, arm("greedy", bool))
     with pytest.raises(ValueError, match="'trained'"):
         agent_run.run(SETTINGS.model_copy(update={"arms": ("greedy",)}), equal_tokens=True)
+    with pytest.raises(ValueError, match="'log-probability'"):
+        agent_run.run(SETTINGS.model_copy(update={"arms": ("trained",), "resample": 8}), equal_tokens=True)
 
 
 def test_within_a_budget_only_what_was_solved_with_it_counts() -> None:

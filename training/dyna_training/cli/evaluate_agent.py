@@ -29,8 +29,8 @@ def agent(
     resample: Annotated[
         int,
         typer.Option(
-            help="So many are drawn anew where all candidates of a step are predicted, or by the rules known, to have "
-            "no effect. 0: the best of the first ones runs."
+            help="So many are drawn anew where all candidates of a step are predicted to have no effect (or, by the "
+            "rules, known to, or loops). 0: the best of the first ones runs."
         ),
     ] = 0,
     temperature: Annotated[float, typer.Option(help="Temperature of the candidates.")] = 1.0,

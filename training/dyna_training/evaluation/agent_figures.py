@@ -16,7 +16,16 @@ from dyna_training.evaluation.critic_names import described
 from dyna_training.evaluation.examinees import file_digest
 from dyna_training.evaluation.statistics import Bootstrap, Interval, ratio
 
-COLUMNS: Final = ("success", "steps", "invalid", "overruled", "policy_tokens", "model_tokens", "seconds")
+COLUMNS: Final = (
+    "success",
+    "steps",
+    "invalid",
+    "overruled",
+    "resampled",
+    "policy_tokens",
+    "model_tokens",
+    "seconds",
+)
 EQUAL_TOKENS: Final[tuple[ArmName, ...]] = ("log-probability", "majority", "rules")
 """Controls that can spend the trained arm's tokens: on more candidates."""
 EQUAL: Final = ", equal tokens"
@@ -49,7 +58,7 @@ def summarise(
     rows = by_row(outcomes, settings.candidates)
     arms = {name: _arm(plays) for name, plays in rows.items()}
     results: dict[str, Any] = {
-        "verdicts": verdicts(rows),
+        "verdicts": verdicts(rows, settings.resample),
         "command": command,
         "games": len({o.game for o in outcomes}),
         "split": settings.split,
@@ -91,12 +100,16 @@ def by_row(outcomes: Plays, candidates: int) -> dict[str, list[GameOutcome]]:
     return {name: plays for name, plays in rows.items() if plays}
 
 
-def verdicts(rows: Mapping[str, Plays]) -> list[dict[str, Any]]:
+def verdicts(rows: Mapping[str, Plays], resample: int = 0) -> list[dict[str, Any]]:
     """Say of every comparison whether the claim holds that the trained world model beats the best control.
 
     The first is among the same number of candidates. In the second, the controls that can had at least the trained
     arm's tokens too; it is there when such plays are. The best control is chosen on the games that it is compared
     on, which favours the control.
+
+    Args:
+        rows: The plays.
+        resample: How many were drawn anew where an arm rejected all k.
 
     Returns:
         One dictionary per comparison: ``at``, ``control``, success of both, ``difference`` (trained minus control),
@@ -104,7 +117,8 @@ def verdicts(rows: Mapping[str, Plays]) -> list[dict[str, Any]]:
     """
     if "trained" not in rows:
         return []
-    found = [_verdict(rows, "the same k", CONTROLS)]
+    same = f"the same k, with {resample} drawn anew where an arm rejects all" if resample else "the same k"
+    found = [_verdict(rows, same, CONTROLS)]
     equal = [arm + EQUAL for arm in EQUAL_TOKENS]
     if any(name in rows for name in equal):
         found.append(_verdict(rows, "equal tokens", [*CONTROLS, *equal]))

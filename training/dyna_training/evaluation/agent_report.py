@@ -61,9 +61,12 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
 def _arms(results: Mapping[str, Any]) -> Table:
     head = ["arm", "k", "success", "steps", "invalid", "overruled", "policy tokens", "model tokens"]
     head += ["tokens per step", "seconds"]
+    if results["resample"]:
+        head.insert(6, "drawn anew")
     rows = []
     for arm, figures in results["arms"].items():
-        numbers = [f"{figures[c][0]:.1f}" for c in ("steps", "invalid", "overruled")]
+        counts = ("steps", "invalid", "overruled", *(["resampled"] if results["resample"] else []))
+        numbers = [f"{figures[c][0]:.1f}" for c in counts]
         spent = [
             _number(figures[c][0]) for c in ("policy_tokens", "model_tokens", "tokens_per_step", "seconds")
         ]

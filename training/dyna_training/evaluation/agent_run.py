@@ -33,12 +33,14 @@ def run(
         progress: Told what is done.
 
     Raises:
-        ValueError: An arm lacks its adapter, equal tokens lack the arm ``trained``, or a pooled folder does not fit.
+        ValueError: An arm lacks its adapter, equal tokens lack an arm, or a pooled folder does not fit.
         GameFileError: Games are missing; those of a published split are compared with the training games.
         RuntimeError: Games failed.
     """
     if equal_tokens and "trained" not in settings.arms:
         raise ValueError("equal tokens are those of the arm 'trained': add it to --arms")
+    if equal_tokens and settings.resample and "log-probability" not in settings.arms:
+        raise ValueError("what k candidates cost is read off the arm 'log-probability': add it to --arms")
     # All that can be wrong with the input is found before hours of playing.
     others = [pooled(folder, settings) for folder in pool]
     adapters = [adapters_of(settings), *(a for _, theirs in others for a in theirs)]

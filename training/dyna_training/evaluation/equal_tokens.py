@@ -29,7 +29,7 @@ def matching_candidates(outcomes: Sequence[GameOutcome], candidates: int, resamp
     """
     trained = [o for o in outcomes if o.arm == "trained"]
     drawn = (
-        [o for o in outcomes if o.arm == "log-probability" and o.candidates == candidates]
+        [o for o in outcomes if o.arm == "log-probability" and o.candidates <= candidates]
         if resample
         else trained
     )
@@ -44,7 +44,7 @@ def matching_candidates(outcomes: Sequence[GameOutcome], candidates: int, resamp
 def play(
     settings: AgentEvaluation, outcomes: Sequence[GameOutcome], progress: Progress = no_progress
 ) -> list[GameOutcome]:
-    """Play the same games by the controls with k′ candidates; none where k′ is k.
+    """Play the same games by the controls with k′ candidates, of which none are drawn anew; none where k′ is k.
 
     Args:
         settings: What the other plays were played with.
@@ -56,7 +56,7 @@ def play(
         RuntimeError: Games failed.
     """
     more = matching_candidates(outcomes, settings.candidates, settings.resample)
-    if more == settings.candidates:
+    if more <= settings.candidates:
         return []
-    changed = settings.model_copy(update={"candidates": more, "arms": EQUAL_TOKENS})
+    changed = settings.model_copy(update={"candidates": more, "resample": 0, "arms": EQUAL_TOKENS})
     return evaluate(changed, lambda arm, done, of: progress(f"{arm}{EQUAL}, k = {more}", done, of))

@@ -121,7 +121,7 @@ class ForcingModel:
         for index, step in enumerate(trajectory.transitions):
             outcome = Outcome.of(step)
             parts = answer_parts(outcome)
-            kept.append(self.codec.kept(outcome))
+            kept.append(self.codec.kept_length(outcome))
             flags.append(len(self.codec.chat.text(parts.observation + parts.reward)))
             blind.append(next(hung) if index in labelled else None)
             length = len(self.codec.answer(outcome))
