@@ -240,15 +240,16 @@ async def play(graph: DynaGraph, tool: EnvironmentTool, game: Path, about: Mappi
     config: Any = {"configurable": {"thread_id": thread}, "callbacks": [counter]}
     message = task_message(tool, seed=0, options={"game": str(game)})
     tally: dict[str, Any] = dict.fromkeys(("steps", "invalid", "overruled", "resampled", "model_tokens"), 0)
-    success, ended, began, dropped = False, "", time.monotonic(), False
+    success, ended, began, overruled = False, "", time.monotonic(), False
     async for event in graph.astream({"messages": [message]}, config, stream_mode="custom"):
         if isinstance(event, SimulateEvent):
             tally["model_tokens"] += sum(i.prediction.tokens for s in event.simulations for i in s.steps)
         elif isinstance(event, CritiqueEvent):
             tally["resampled"] += event.resampled
+            overruled = overruled or event.resampled or event.chosen > 0
             if event.runs:
-                tally["overruled"] += dropped or event.chosen > 0
-            dropped = event.resampled
+                tally["overruled"] += overruled
+                overruled = False
         elif isinstance(event, ObserveEvent):
             ended = event.ended or ""
             for transition in event.transitions:
