@@ -164,8 +164,7 @@ def differences(evaluation: Evaluation, config: DynaConfig, split: str) -> list[
     here = {
         "games of": split,
         "step limit": str(config.limits.max_steps),
-        "k": str(config.simulate.candidates),
-        "drawn anew": str(config.simulate.resample),
+        "k": _k(config.simulate.candidates, config.simulate.resample),
         "temperature": "the model's own"
         if config.policy.temperature is None
         else f"{config.policy.temperature:g}",
@@ -176,11 +175,14 @@ def differences(evaluation: Evaluation, config: DynaConfig, split: str) -> list[
     return [f"{key} {here[key]} instead of {there[key]}" for key in here if here[key] != there[key]]
 
 
+def _k(candidates: int, resample: int) -> str:
+    return f"{candidates} (where all are rejected {resample} anew)" if resample else str(candidates)
+
+
 def _played(evaluation: Evaluation) -> dict[str, str]:
     return {
         "step limit": str(evaluation.max_steps),
-        "k": str(evaluation.candidates),
-        "drawn anew": str(evaluation.resample),
+        "k": _k(evaluation.candidates, evaluation.resample),
         "temperature": f"{evaluation.temperature:g}",
         "horizon": str(evaluation.horizon),
         "critic": evaluation.critic,
