@@ -259,7 +259,8 @@ async def test_batches_are_one_batch(model: LocalChatModel, monkeypatch: pytest.
     engine = model.load()
     questions = ["hello", "open it", "both", "bad"] * 3
     single = [model.invoke(q).content for q in questions[:4]] * 3
-    patient = replace(engine._worker._limits, gather_seconds=2.0)  # however busy the machine is
+    # However busy the machine is.
+    patient = replace(engine._worker._limits, gather_seconds=2.0, quiet_seconds=0.5)
     monkeypatch.setattr(engine._worker, "_limits", patient)
     before = engine.stats.batches
     assert [m.content for m in model.batch(questions)] == single
