@@ -132,9 +132,10 @@ class AgentLoop:
             return ModelResponse(result=[message]), ledger, decided.view["history"]
         settings, drawn = self.core.settings, 0
         view, count = view_of(state, state["messages"]), settings.candidates
-        hidden = bool(settings.resample) and settings.mode == "enforce"
         while True:
-            responses: list[ModelResponse[Any]] = yield policy.sample(count, drawn=drawn, hidden=hidden)
+            responses: list[ModelResponse[Any]] = yield policy.sample(
+                count, drawn=drawn, hidden=settings.resamples
+            )
             proposals = [Proposal.of(response) for response in responses]
             if proposals[0].closed:
                 return responses[0], None, None

@@ -96,8 +96,7 @@ class CritiqueNode(DynaNode):
 
     def _resamples(self, messages: Sequence[BaseMessage], judgements: Sequence[Sequence[Judgement]]) -> bool:
         """Tell whether the policy proposed nothing but what was rejected, and is to be asked for others."""
-        settings = self.core.settings
-        if settings.mode != "enforce" or not settings.resample or not messages or messages[-1].id is None:
+        if not self.core.settings.resamples or not messages or messages[-1].id is None:
             return False
         verdicts = [j.verdict for candidate in judgements for j in candidate]
         return all(v.decision is Decision.REJECT and not v.failed for v in verdicts)

@@ -125,6 +125,11 @@ class LoopSettings(Noun):
         return next((s for glob, s in self.tools.items() if fnmatchcase(name, glob)), _DEFAULT)
 
     @property
+    def resamples(self) -> bool:
+        """Whether a response may be dropped for others, and so must not stream; only where verdicts are obeyed."""
+        return self.mode == "enforce" and self.resample > 0
+
+    @property
     def can_escalate(self) -> bool:
         """Whether a policy of these settings may ask a human."""
         tools = [

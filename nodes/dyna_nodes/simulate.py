@@ -98,7 +98,7 @@ def propose(core: DynaCore, turn: Turn, messages: Sequence[BaseMessage], run: Ru
     settings, again = core.settings, resampling(turn.progress, messages)
     count = settings.resample if again else settings.candidates
     # A response that may yet be dropped does not stream, even if it is the only one.
-    config = unseen(run.config) if settings.resample and settings.mode == "enforce" else run.config
+    config = unseen(run.config) if settings.resamples else run.config
     replies: list[AIMessage] = yield core.policy.propose(prompt, count, config, again=again)
     taken = ids_in(messages)
     candidates = [well_formed(reply, taken) for reply in replies]
