@@ -25,7 +25,7 @@ from dyna_training.evaluation.thinking import figures_of, judged_turns
 from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, conversation, responses
 from dyna_training.evaluation.thinking.cache import LineCache
 from dyna_training.evaluation.thinking.judges import CachedJudge
-from dyna_training.evaluation.thinking.report import screen
+from dyna_training.evaluation.thinking.report import markdown, screen
 from dyna_training.evaluation.thinking.run import Labelled, ThinkingEvaluation, differences, evaluate
 from dyna_training.evaluation.thinking.states import (
     Forks,
@@ -273,6 +273,41 @@ def test_the_difference_of_two_policies_is_paired_by_state(episodes: list[Trajec
     assert (found["product"]["value"], found["product"]["low"], found["product"]["steps"]) == (1, 1, 15)
 
 
+def test_several_trainings_of_a_policy_are_measured_together(
+    tmp_path: Path, episodes: list[Trajectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dyna_training.evaluation.thinking import run
+
+    thoughts = {"silent": "Hm.", "right": simulation_line("dance", "Nothing happens.")}
+
+    def policy(choice: Labelled, settings: ThinkingEvaluation) -> AskedPolicy:
+        model = foreseeing(thoughts[choice.source], "dance")
+        return AskedPolicy(choice.label, model, choice.source, POLICY_PROMPT, "thoughts")
+
+    monkeypatch.setattr(run, "_policy", policy)
+    writer = TrajectoryWriter(tmp_path / "data" / "worker-0.jsonl")
+    for trajectory in episodes:
+        writer.append(trajectory)
+    settings = ThinkingEvaluation(
+        policies=(Labelled("rft", "silent"), Labelled("ddt", "silent"), Labelled("ddt", "right")),
+        states=8,
+        data=(tmp_path / "data",),
+        baselines=False,
+        out=tmp_path / "out",
+    )
+    results = evaluate(settings)
+    one, both = results["policies"]
+    assert (one["label"], one["figures"]["turns"], one["trainings"]) == ("rft", 8, [])
+    assert (both["label"], both["figures"]["turns"], both["figures"]["trajectories"]) == ("ddt", 16, 16)
+    assert both["figures"]["overall"]["strict"]["product"]["value"] == 0.5
+    assert [(t["source"], t["product"]["value"]) for t in both["trainings"]] == [("silent", 0), ("right", 1)]
+    [difference] = results["differences"]
+    assert (difference["product"]["value"], difference["product"]["steps"]) == (0.5, 8)
+    shown = " ".join(str(part) for part in screen(results))
+    assert "ddt: 16 turns judged (16 by grounded), of 2 trainings." in shown
+    assert "By training" in markdown(results, [], "")
+
+
 def test_a_judge_is_asked_about_a_turn_once_unless_it_failed(
     tmp_path: Path, episodes: list[Trajectory]
 ) -> None:
@@ -373,6 +408,11 @@ def test_rollouts_of_several_policies_in_one_folder_are_told_apart(
         (["--rollouts", "a=x", "--rollouts", "a=y"], "two of the rollouts are called 'a'"),
         (["--rollouts", "nowhere", "--no-baselines"], "no trajectories there"),
         (["--policy", "a=", "--states", "3"], "names nobody"),
+        (["--policy", "x/a", "--policy", "y/a", "--states", "3"], "two of the policies are called 'a'"),
+        (
+            ["--policy", "a=x", "--policy", "a=x", "--states", "3"],
+            "the policy 'a' names local:smollm2+x twice",
+        ),
         (["--rollouts", "x", "--memory", "all"], "--memory"),
         (["--rollouts", "x", "--judge", "nobody:x", "--no-baselines"], "unknown provider 'nobody'"),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,8 @@ def thinking(
         list[str] | None,
         typer.Option(
             help="Who is asked in the recorded states, as WHO or LABEL=WHO: an adapter (a folder or a shipped name) "
-            "or a model (provider:model); repeatable. Needs --states."
+            "or a model (provider:model); repeatable, and several of one LABEL are several trainings of one policy, "
+            "measured together. Needs --states."
         ),
     ] = None,
     states: Annotated[int, typer.Option(help="How many recorded states; the same ones for all.")] = 0,
@@ -86,7 +89,7 @@ def thinking(
     with explained():
         given: dict[str, Any] = {
             "rollouts": [_rollouts(text) for text in rollouts or ()],
-            "policies": [_policy(text, base) for text in policy or ()],
+            "policies": _policies(policy or (), base),
             "states": states,
             "split": split,
             "data": data or (),
@@ -112,6 +115,19 @@ def thinking(
 def _rollouts(text: str) -> tuple[str, str]:
     label, equals, folder = text.partition("=")
     return (label, folder) if equals and not Path(text).exists() else (Path(text).resolve().name, text)
+
+
+def _policies(texts: Sequence[str], base: str) -> list[tuple[str, str]]:
+    """Return labels and model names. What shares a label is measured together, so no folder's name may decide that."""
+    found = [_policy(text, base) for text in texts]
+    labels = Counter(label for label, _ in found)
+    for text, (label, _) in zip(texts, found, strict=True):
+        if labels[label] > 1 and not text.startswith(f"{label}="):
+            raise ValueError(
+                f"two of the policies are called {label!r}; give each a LABEL= of its own, "
+                "or all the same LABEL= where they are trainings of one policy"
+            )
+    return found
 
 
 def _policy(text: str, base: str) -> tuple[str, str]:

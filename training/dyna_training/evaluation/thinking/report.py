@@ -51,7 +51,8 @@ def tables(results: Figures) -> Iterator[tuple[str, list[Part]]]:
     if results["policies"]:
         on = results["states"]
         title = f"In {on['number']} recorded states of {on['games']} games (digest `{on['digest'][:16]}`)"
-        yield title, [*_parts(results["policies"]), *_differences(results["differences"])]
+        more = [*_differences(results["differences"]), *_by_training(results["policies"])]
+        yield title, [*_parts(results["policies"]), *more]
 
 
 def _parts(measured: list[Figures]) -> list[Part]:
@@ -166,6 +167,15 @@ def _differences(found: list[Figures]) -> list[Part]:
     return [("Paired differences, points", ["difference", "coverage × accuracy"], rows)] if rows else []
 
 
+def _by_training(measured: list[Figures]) -> list[Part]:
+    rows = [
+        [m["label"], training["source"], percent(training["product"])]
+        for m in measured
+        for training in m["trainings"]
+    ]
+    return [("By training, %", ["policy", "training", "coverage × accuracy"], rows)] if rows else []
+
+
 EXPLAINED = {
     "Beside simulations by rote, %": BY_ROTE,
     "Hallucinated facts, %": INVENTED,
@@ -179,7 +189,8 @@ def notes(results: Figures) -> list[str]:
     for m in [*results["rollouts"], *results["policies"]]:
         figures = m["figures"]
         judges = ", ".join(f"{n} by {name}" for name, n in figures["judged_by"].items())
-        line = f"{m['label']}: {figures['turns']} turns judged ({judges})."
+        line = f"{m['label']}: {figures['turns']} turns judged ({judges})"
+        line += f", of {len(m['trainings'])} trainings." if m.get("trainings") else "."
         if figures["unjudged"]:
             reasons = ", ".join(f"{n} {why}" for why, n in figures["unjudged"].items())
             line += f" Left out since the judge failed: {reasons}."

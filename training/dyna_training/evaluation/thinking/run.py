@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dyna_nodes.nouns import Trajectory
@@ -19,7 +20,7 @@ from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld.splits import Split
 from dyna_training.evaluation.episodes import SEED, counts, episodes_digest, game_of, record
 from dyna_training.evaluation.statistics import Bootstrap
-from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, identity_of, responses
+from dyna_training.evaluation.thinking.asking import AskedPolicy, Response, answered, identity_of, responses
 from dyna_training.evaluation.thinking.cache import LineCache
 from dyna_training.evaluation.thinking.correlation import Figure
 from dyna_training.evaluation.thinking.figures import figures_of
@@ -63,7 +64,10 @@ class ThinkingEvaluation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rollouts: tuple[Labelled, ...] = Field((), description="Folders of own rollouts of policies.")
-    policies: tuple[Labelled, ...] = Field((), description="Models asked in the recorded states.")
+    policies: tuple[Labelled, ...] = Field(
+        (),
+        description="Models asked in the recorded states; several of one label are trainings of one policy.",
+    )
     states: int = Field(0, ge=0, description="How many recorded states.")
     data: tuple[Path, ...] = Field((), description="Recorded episodes to draw states from.")
     split: Split = Field("dev_unseen", description="Split whose games are played to draw states from.")
@@ -87,20 +91,33 @@ class ThinkingEvaluation(BaseModel):
             raise ValueError("there is nothing to measure: name --rollouts, or a --policy with --states")
         if bool(self.policies) != bool(self.states):
             raise ValueError("a --policy is asked in recorded states, so --policy and --states go together")
-        for kind in ("rollouts", "policies"):
-            twice = [name for name, n in Counter(c.label for c in getattr(self, kind)).items() if n > 1]
-            if twice:
-                raise ValueError(f"two of the {kind} are called {twice[0]!r}; give each a LABEL= of its own")
+        labels = Counter(choice.label for choice in self.rollouts)
+        if twice := [label for label, number in labels.items() if number > 1]:
+            raise ValueError(f"two of the rollouts are called {twice[0]!r}; give each a LABEL= of its own")
+        if again := [choice for choice, number in Counter(self.policies).items() if number > 1]:
+            label, source = again[0]
+            raise ValueError(
+                f"the policy {label!r} names {source} twice; several policies of one label are several trainings"
+            )
         return self
 
 
 class Measured(NamedTuple):
-    """One policy in one setting: its figures, the turns behind them, and more for the results."""
+    """One policy in one setting.
+
+    Attributes:
+        label: What it is called.
+        figures: Its figures.
+        turns: The turns behind them, training by training.
+        about: More for the results.
+        trainings: How many trainings of it there are.
+    """
 
     label: str
     figures: ThinkingFigures
     turns: list[JudgedTurn]
     about: dict[str, Any]
+    trainings: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results say."""
@@ -133,9 +150,9 @@ def evaluate(settings: ThinkingEvaluation, progress: Progress = no_progress) -> 
         states = _states(settings, progress)
         forks = Forks()
         cache = LineCache(settings.out / "responses.jsonl")
-        for choice in settings.policies:
-            policy = _policy(choice, settings)
-            fixed.append(_asked(policy, states, forks, cache, settings, judge, rote, progress))
+        for label in dict.fromkeys(choice.label for choice in settings.policies):
+            trainings = [choice for choice in settings.policies if choice.label == label]
+            fixed.append(_asked(trainings, states, forks, cache, settings, judge, rote, progress))
     return {
         "format": RESULTS_FORMAT,
         "settings": settings.model_dump(mode="json", exclude={"out"}),
@@ -239,7 +256,7 @@ def _policy(choice: Labelled, settings: ThinkingEvaluation) -> AskedPolicy:
 
 
 def _asked(
-    policy: AskedPolicy,
+    trainings: Sequence[Labelled],
     states: Sequence[Trajectory],
     forks: Forks,
     cache: LineCache,
@@ -248,24 +265,41 @@ def _asked(
     rote: Rote,
     progress: Progress,
 ) -> Measured:
-    """Measure a policy on the fixed states."""
-    given = responses(
-        policy,
-        states,
-        cache,
-        batch=settings.batch,
-        on_state=_counting(f"asking {policy.label}", len(states), progress),
-    )
-    ends = [answered(state, response, forks) for state, response in zip(states, given, strict=True)]
-    turns = _judged(ends, judge, f"judging {policy.label}", progress, last=True)
+    """Measure a policy on the fixed states; where it was trained several times, all of these together."""
+    given: list[Response] = []
+    ends: list[Trajectory] = []
+    turns: list[JudgedTurn] = []
+    by_training = []
+    for number, choice in enumerate(trainings, 1):
+        policy = _policy(choice, settings)
+        name = policy.label if len(trainings) == 1 else f"{policy.label}, training {number}"
+        asking = _counting(f"asking {name}", len(states), progress)
+        said = responses(policy, states, cache, batch=settings.batch, on_state=asking)
+        given += said
+        then = [
+            _of_training(number, answered(state, response, forks))
+            for state, response in zip(states, said, strict=True)
+        ]
+        ends += then
+        judged = _judged(then, judge, f"judging {name}", progress, last=True)
+        turns += judged
+        if len(trainings) > 1:
+            strict = figures_of(then, judged, played=False, seed=settings.seed).overall.strict
+            by_training.append({"source": choice.source, "product": strict.product.model_dump(mode="json")})
     figures = figures_of(ends, turns, baselines=rote.beside(ends), played=False, seed=settings.seed)
     tokens = [response.tokens for response in given if response.tokens is not None]
     about = {
         "prompt": policy.prompt,
         "without_action": dict(Counter(r.problem.partition(": ")[0] for r in given if r.action is None)),
         "tokens": _tokens(tokens) if tokens else None,
+        "trainings": by_training,
     }
-    return Measured(policy.label, figures, turns, about)
+    return Measured(policy.label, figures, turns, about, len(trainings))
+
+
+def _of_training(number: int, end: Trajectory) -> Trajectory:
+    """Give what one training answered in a state an id of its own: others answer in the same state."""
+    return end if number == 1 else end.model_copy(update={"id": f"{end.id}-{number}"})
 
 
 def _tokens(tokens: Sequence[int]) -> dict[str, float]:
@@ -311,19 +345,27 @@ def _judged(
 def differences(measured: Sequence[Measured], *, seed: int) -> list[dict[str, Any]]:
     """Return paired differences of coverage × accuracy on the same states: each policy less the first.
 
-    States on which a judge failed for one of the two are left out for both.
+    What several trainings of a policy answered in a state counts as their mean. States on which a judge failed for one
+    of the two policies are left out for both.
     """
     found = []
     for other in measured[1:]:
-        pairs = [
-            (a, b)
-            for a, b in zip(other.turns, measured[0].turns, strict=True)
-            if a.judgement.simulated is not None and b.judgement.simulated is not None
-        ]
-        boot = Bootstrap([a.facts.game for a, _ in pairs], seed=seed)
-        first, second = ([bool(pair[i].judgement.correct) for pair in pairs] for i in range(2))
-        product = Figure.of(boot.difference(first, second))
+        first, second = (_in_states(m, lambda t: t.judgement.correct) for m in (other, measured[0]))
+        known = [_in_states(m, lambda t: t.judgement.simulated is not None) for m in (other, measured[0])]
+        games = [turn.facts.game for turn in other.turns[: first.shape[1]]]
+        product = Bootstrap(games, seed=seed).difference(
+            first.mean(0), second.mean(0), where=np.concatenate(known).all(0)
+        )
         found.append(
-            {"first": other.label, "second": measured[0].label, "product": product.model_dump(mode="json")}
+            {
+                "first": other.label,
+                "second": measured[0].label,
+                "product": Figure.of(product).model_dump(mode="json"),
+            }
         )
     return found
+
+
+def _in_states(measured: Measured, of: Callable[[JudgedTurn], object]) -> NDArray[np.bool_]:
+    """Return [trainings, states] with what holds of the turn there."""
+    return np.array([bool(of(turn)) for turn in measured.turns]).reshape(measured.trainings, -1)
