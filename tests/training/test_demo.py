@@ -343,7 +343,8 @@ def test_the_table_stands_beside_the_recorded_evaluation(
         assert "dyna eval agent --games 70 At the same k, the claim is open." in said
         assert (
             "The games above were played otherwise: games of generated instead of dev_unseen; step limit 25 instead "
-            f"of 50; critic {VETOING} instead of household, nothing vetoed. Compare the rows within a block"
+            "of 50; k 4 (where all are rejected 16 anew) instead of 4; "
+            f"critic {VETOING} instead of household, nothing vetoed. Compare the rows within a block"
         ) in said
 
 
@@ -361,7 +362,7 @@ def test_a_record_of_other_adapters_is_not_shown(record: Path) -> None:
 
 
 def test_nothing_is_called_different_that_is_not(record: Path) -> None:
-    same = example_evaluation(max_steps=25, critic=VETOING)
+    same = example_evaluation(max_steps=25, resample=16, critic=VETOING)
     record.write_text(same.model_dump_json())
     assert not any("played otherwise" in note for note in recorded(shipped(), "dev_unseen").notes)
 
