@@ -33,6 +33,7 @@ def percent(figure: Sequence[float | None]) -> str:
 def tables(results: Mapping[str, Any]) -> Iterator[Table]:
     """Yield title, header and rows of every table."""
     yield _arms(results)
+    yield _costs(results)
     if results["trained_minus"]:
         yield (
             "the trained world model minus each other arm (paired by game, points of success)",
@@ -59,20 +60,27 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _arms(results: Mapping[str, Any]) -> Table:
-    head = ["arm", "k", "success", "steps", "invalid", "overruled", "policy tokens", "model tokens"]
-    head += ["tokens per step", "seconds"]
+    counts = {name: name for name in ("steps", "invalid", "overruled")}
     if results["resample"]:
-        head.insert(6, "drawn anew")
-    rows = []
-    for arm, figures in results["arms"].items():
-        counts = ("steps", "invalid", "overruled", *(["resampled"] if results["resample"] else []))
-        numbers = [f"{figures[c][0]:.1f}" for c in counts]
-        spent = [
-            _number(figures[c][0]) for c in ("policy_tokens", "model_tokens", "tokens_per_step", "seconds")
+        counts["resampled"] = "drawn anew"
+    rows = [
+        [
+            arm,
+            "–".join(map(str, figures["candidates"])),
+            percent(figures["success"]),
+            *(f"{figures[count][0]:.1f}" for count in counts),
         ]
-        k = "–".join(map(str, figures["candidates"]))
-        rows.append([arm, k, percent(figures["success"]), *numbers, *spent])
-    return f"{results['games']} games of {results['split']}, k = {results['candidates']}", head, rows
+        for arm, figures in results["arms"].items()
+    ]
+    title = f"{results['games']} games of {results['split']}, k = {results['candidates']}"
+    return title, ["arm", "k", "success", *counts.values()], rows
+
+
+def _costs(results: Mapping[str, Any]) -> Table:
+    costs = ("policy_tokens", "model_tokens", "tokens_per_step", "seconds")
+    rows = [[arm, *(_number(figures[cost][0]) for cost in costs)] for arm, figures in results["arms"].items()]
+    head = ["arm", "policy tokens", "model tokens", "tokens per step", "seconds"]
+    return "what a game cost: tokens of policy and world model, time beside other games", head, rows
 
 
 def _budget(budget: Mapping[str, Any]) -> Table:
