@@ -121,7 +121,7 @@ adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs AL
 	$(BIN)/dyna train policy --config alfworld-policy-2
 
 evaluation: $(STAMP) ## measure the shipped adapters and record it for the demo (hours on a CPU; needs ALFWORLD_DATA)
-	$(BIN)/dyna eval agent --split valid_seen --games 140 --equal-tokens --out runs/eval-agent --record training/dyna_training/adapters/evaluation.json
+	$(BIN)/dyna eval agent --split valid_seen --games 140 --resample 16 --equal-tokens --out runs/eval-agent --record training/dyna_training/adapters/evaluation.json
 
 JAVA_PROGRAM := training/dyna_training/environments/scienceworld/java
 
