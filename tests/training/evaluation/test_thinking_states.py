@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition
 from dyna_nodes.testing import ScriptedChatModel, call
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.environments.base import ForkableEnv, text_space
+from dyna_training.evaluation.statistics import Bootstrap
 from dyna_training.evaluation.thinking import figures_of, judged_turns
 from dyna_training.evaluation.thinking.asking import AskedPolicy, answered, conversation, responses
 from dyna_training.evaluation.thinking.cache import LineCache
@@ -36,7 +38,7 @@ from dyna_training.evaluation.thinking.states import (
     reach,
     states_digest,
 )
-from dyna_training.evaluation.thinking.turns import GroundedJudge, Judgement
+from dyna_training.evaluation.thinking.turns import GroundedJudge, JudgedTurn, Judgement
 from dyna_training.rollouts import play
 
 EMPTY = "You are not carrying anything."
@@ -273,39 +275,96 @@ def test_the_difference_of_two_policies_is_paired_by_state(episodes: list[Trajec
     assert (found["product"]["value"], found["product"]["low"], found["product"]["steps"]) == (1, 1, 15)
 
 
+def seen_half(states: list[BaseMessage], thoughts: tuple[str, str]) -> AIMessage:
+    """Think the first where an even number of messages stands before it, else the second."""
+    return call("act", command="dance", content=thoughts[len(states) // 2 % 2])
+
+
 def test_several_trainings_of_a_policy_are_measured_together(
     tmp_path: Path, episodes: list[Trajectory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dyna_training.evaluation.thinking import run
 
-    thoughts = {"silent": "Hm.", "right": simulation_line("dance", "Nothing happens.")}
+    silent, right = "Hm.", simulation_line("dance", "Nothing happens.")
+    thoughts = {"never": (silent, silent), "even": (right, silent), "always": (right, right)}
+    prompts = dict.fromkeys(thoughts, POLICY_PROMPT)
 
     def policy(choice: Labelled, settings: ThinkingEvaluation) -> AskedPolicy:
-        model = foreseeing(thoughts[choice.source], "dance")
-        return AskedPolicy(choice.label, model, choice.source, POLICY_PROMPT, "thoughts")
+        model = ScriptedChatModel(script=lambda messages: seen_half(messages, thoughts[choice.source]))
+        return AskedPolicy(choice.label, model, choice.source, prompts[choice.source], "thoughts")
 
     monkeypatch.setattr(run, "_policy", policy)
     writer = TrajectoryWriter(tmp_path / "data" / "worker-0.jsonl")
     for trajectory in episodes:
         writer.append(trajectory)
     settings = ThinkingEvaluation(
-        policies=(Labelled("rft", "silent"), Labelled("ddt", "silent"), Labelled("ddt", "right")),
-        states=8,
+        policies=(Labelled("rft", "even"), Labelled("ddt", "never"), Labelled("ddt", "always")),
+        states=9,
         data=(tmp_path / "data",),
-        baselines=False,
+        train=(tmp_path / "data",),
         out=tmp_path / "out",
     )
     results = evaluate(settings)
+    even = sum(len(s.transitions) % 2 == 1 for s in draw_states(episodes, 9)) / 9
+    assert 0 < even < 1
     one, both = results["policies"]
-    assert (one["label"], one["figures"]["turns"], one["trainings"]) == ("rft", 8, [])
-    assert (both["label"], both["figures"]["turns"], both["figures"]["trajectories"]) == ("ddt", 16, 16)
+    assert (one["label"], one["figures"]["turns"], one["trainings"]) == ("rft", 9, [])
+    assert one["figures"]["overall"]["strict"]["product"]["value"] == pytest.approx(even)
+    assert (both["label"], both["figures"]["turns"], both["figures"]["trajectories"]) == ("ddt", 18, 18)
     assert both["figures"]["overall"]["strict"]["product"]["value"] == 0.5
-    assert [(t["source"], t["product"]["value"]) for t in both["trainings"]] == [("silent", 0), ("right", 1)]
+    assert [(t["source"], t["product"]["value"]) for t in both["trainings"]] == [("never", 0), ("always", 1)]
+    assert {t["name"] for t in both["figures"]["trivial"]} >= {"copy", "template"}
     [difference] = results["differences"]
-    assert (difference["product"]["value"], difference["product"]["steps"]) == (0.5, 8)
+    assert difference["product"]["value"] == pytest.approx(0.5 - even)
+    assert difference["product"]["steps"] == 9
     shown = " ".join(str(part) for part in screen(results))
-    assert "ddt: 16 turns judged (16 by grounded), of 2 trainings." in shown
+    assert "ddt: 18 turns judged (18 by grounded), of 2 trainings." in shown
     assert "By training" in markdown(results, [], "")
+    twice = settings.model_copy(update={"policies": (Labelled("ddt", "even"), Labelled("ddt", "even"))})
+    with pytest.raises(ValueError, match="two trainings of 'ddt' are the same: even and even"):
+        evaluate(twice)
+    prompts["always"] = "Dance."
+    with pytest.raises(ValueError, match=r"other system prompts, never and always: give one to both"):
+        evaluate(settings)
+
+
+def test_trainings_are_paired_by_state_and_what_one_cannot_be_judged_on_is_left_out(
+    episodes: list[Trajectory],
+) -> None:
+    from dyna_training.evaluation.thinking.run import Measured
+
+    states, forks = draw_states(episodes, 6), Forks()
+    given = responses(
+        asked(foreseeing(simulation_line("dance", "Nothing happens."), "dance")), states, LineCache(None)
+    )
+    ends = [answered(s, r, forks) for s, r in zip(states, given, strict=True)]
+    turns = judged_turns(ends, turns={t.id: [len(t.transitions) - 1] for t in ends})
+    figures = figures_of(ends, turns, played=False)
+
+    def judged(*correct: bool | None) -> list[JudgedTurn]:
+        return [
+            replace(
+                turn,
+                judgement=turn.judgement.model_copy(
+                    update={"correct": c, "simulated": None if c is None else True}
+                ),
+            )
+            for turn, c in zip(turns, correct, strict=True)
+        ]
+
+    first = judged(True, True, False, False, False, False)
+    second = [*judged(True, False, True, False, True, None), *judged(True, False, False, True, True, True)]
+    [found] = differences(
+        [Measured("rft", figures, first, {}), Measured("ddt", figures, second, {}, trainings=2)], seed=0
+    )
+    # State by state the means are 1, 0, ½, ½, 1; the last is left out.
+    boot = Bootstrap([t.facts.game for t in turns], seed=0)
+    expected = boot.difference(
+        [1, 0, 0.5, 0.5, 1, 0], [1, 1, 0, 0, 0, 0], where=[True, True, True, True, True, False]
+    )
+    got = found["product"]
+    assert (got["value"], got["steps"]) == (pytest.approx(0.2), 5)
+    assert (got["low"], got["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
 def test_a_judge_is_asked_about_a_turn_once_unless_it_failed(
@@ -409,10 +468,6 @@ def test_rollouts_of_several_policies_in_one_folder_are_told_apart(
         (["--rollouts", "nowhere", "--no-baselines"], "no trajectories there"),
         (["--policy", "a=", "--states", "3"], "names nobody"),
         (["--policy", "x/a", "--policy", "y/a", "--states", "3"], "two of the policies are called 'a'"),
-        (
-            ["--policy", "a=x", "--policy", "a=x", "--states", "3"],
-            "the policy 'a' names local:smollm2+x twice",
-        ),
         (["--rollouts", "x", "--memory", "all"], "--memory"),
         (["--rollouts", "x", "--judge", "nobody:x", "--no-baselines"], "unknown provider 'nobody'"),
         (

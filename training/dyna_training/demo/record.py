@@ -70,7 +70,7 @@ class Round(Noun):
     Attributes:
         candidates: What was proposed; the first is what the policy would have done by itself.
         chosen: Index of the best of ``candidates``.
-        ran: Whether it was executed; else all were rejected and the policy was asked again.
+        ran: Whether it was executed; else all were rejected, and others were drawn or the policy was told why.
     """
 
     candidates: tuple[Candidate, ...]

@@ -79,13 +79,13 @@ class AskedPolicy:
         self.label = label
         self.prompt = prompt
         self.memory = memory
-        self._identity = identity
+        self.identity = identity
         self._bound: Any = model.bind_tools(environment_tools(ENVIRONMENT))
 
     def key(self, state: Trajectory) -> str:
         """Return a digest of everything that the answer depends on."""
         thoughts = [t.thought for t in state.transitions] if self.memory == "thoughts" else []
-        return digest_of("response", self._identity, self.prompt, state.history().digest, thoughts)
+        return digest_of("response", self.identity, self.prompt, state.history().digest, thoughts)
 
     def respond(self, states: Sequence[Trajectory]) -> list[Response]:
         """Answer in several states, as one batch."""

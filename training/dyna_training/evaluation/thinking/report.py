@@ -171,7 +171,7 @@ def _by_training(measured: list[Figures]) -> list[Part]:
     rows = [
         [m["label"], training["source"], percent(training["product"])]
         for m in measured
-        for training in m["trainings"]
+        for training in m.get("trainings", ())
     ]
     return [("By training, %", ["policy", "training", "coverage × accuracy"], rows)] if rows else []
 

@@ -94,11 +94,6 @@ class ThinkingEvaluation(BaseModel):
         labels = Counter(choice.label for choice in self.rollouts)
         if twice := [label for label, number in labels.items() if number > 1]:
             raise ValueError(f"two of the rollouts are called {twice[0]!r}; give each a LABEL= of its own")
-        if again := [choice for choice, number in Counter(self.policies).items() if number > 1]:
-            label, source = again[0]
-            raise ValueError(
-                f"the policy {label!r} names {source} twice; several policies of one label are several trainings"
-            )
         return self
 
 
@@ -266,12 +261,12 @@ def _asked(
     progress: Progress,
 ) -> Measured:
     """Measure a policy on the fixed states; where it was trained several times, all of these together."""
+    policies = _policies(trainings, settings)
     given: list[Response] = []
     ends: list[Trajectory] = []
     turns: list[JudgedTurn] = []
     by_training = []
-    for number, choice in enumerate(trainings, 1):
-        policy = _policy(choice, settings)
+    for number, (choice, policy) in enumerate(zip(trainings, policies, strict=True), 1):
         name = policy.label if len(trainings) == 1 else f"{policy.label}, training {number}"
         asking = _counting(f"asking {name}", len(states), progress)
         said = responses(policy, states, cache, batch=settings.batch, on_state=asking)
@@ -289,16 +284,38 @@ def _asked(
     figures = figures_of(ends, turns, baselines=rote.beside(ends), played=False, seed=settings.seed)
     tokens = [response.tokens for response in given if response.tokens is not None]
     about = {
-        "prompt": policy.prompt,
+        "prompt": policies[0].prompt,
         "without_action": dict(Counter(r.problem.partition(": ")[0] for r in given if r.action is None)),
         "tokens": _tokens(tokens) if tokens else None,
         "trainings": by_training,
     }
-    return Measured(policy.label, figures, turns, about, len(trainings))
+    return Measured(trainings[0].label, figures, turns, about, len(trainings))
+
+
+def _policies(trainings: Sequence[Labelled], settings: ThinkingEvaluation) -> list[AskedPolicy]:
+    """Return the trainings of a policy.
+
+    Raises:
+        ValueError: Two of them are the same, or are asked in other words.
+    """
+    policies = [_policy(choice, settings) for choice in trainings]
+    known: dict[str, str] = {}
+    for choice, policy in zip(trainings, policies, strict=True):
+        if policy.identity in known:
+            raise ValueError(
+                f"two trainings of {choice.label!r} are the same: {known[policy.identity]} and {choice.source}"
+            )
+        known[policy.identity] = choice.source
+        if policy.prompt != policies[0].prompt:
+            raise ValueError(
+                f"two trainings of {choice.label!r} were trained with other system prompts, {trainings[0].source} and "
+                f"{choice.source}: give one to both (--system-prompt), or each a LABEL= of its own"
+            )
+    return policies
 
 
 def _of_training(number: int, end: Trajectory) -> Trajectory:
-    """Give what one training answered in a state an id of its own: others answer in the same state."""
+    """Give what one training answered in a state an id of its own, to look it up by: others answer there too."""
     return end if number == 1 else end.model_copy(update={"id": f"{end.id}-{number}"})
 
 
@@ -345,8 +362,8 @@ def _judged(
 def differences(measured: Sequence[Measured], *, seed: int) -> list[dict[str, Any]]:
     """Return paired differences of coverage × accuracy on the same states: each policy less the first.
 
-    What several trainings of a policy answered in a state counts as their mean. States on which a judge failed for one
-    of the two policies are left out for both.
+    What several trainings of a policy answered in a state counts as their mean. States on which a judge failed for any
+    training of the two policies are left out for both.
     """
     found = []
     for other in measured[1:]:
