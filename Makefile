@@ -120,7 +120,7 @@ adapters: $(STAMP) ## train the shipped adapters again (hours on a CPU; needs AL
 	$(BIN)/dyna collect --split generated --games 250 --behaviours noisy --seed 0 --out data/policy-generated --workers 2
 	$(BIN)/dyna train policy --config alfworld-policy-2
 
-evaluation: $(STAMP) ## measure the shipped adapters and record it for the demo (hours on a CPU; needs ALFWORLD_DATA)
+evaluation: $(STAMP) ## measure the shipped adapters and record it for the demo (a day on a CPU; needs ALFWORLD_DATA)
 	$(BIN)/dyna eval agent --split valid_seen --games 140 --resample 16 --equal-tokens --out runs/eval-agent --record training/dyna_training/adapters/evaluation.json
 
 JAVA_PROGRAM := training/dyna_training/environments/scienceworld/java

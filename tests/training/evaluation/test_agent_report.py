@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,10 @@ def test_controls_with_the_trained_arms_tokens_are_rows_and_a_verdict_of_their_o
     assert (same["at"], same["claim"]) == ("the same k", "holds")
     assert (equal["at"], equal["control"]) == ("equal tokens", "log-probability" + EQUAL)
     assert equal["claim"] == "fails"
-    assert "Rows “equal tokens”" in agent_report.markdown(results)
+    report = agent_report.markdown(results)
+    assert "Rows “equal tokens”" in report
+    assert "| arm | policy tokens | model tokens | tokens per step | seconds |" in report
+    assert re.search(r"^\| trained \| [\d,]+ \| [\d,]+ \| 33 \|", report, re.MULTILINE)
     some = [p for p in plays if not (p.arm == "rules" and p.candidates == 7)]
     assert verdicts(by_row(some, 4))[1]["missing"] == ["rules" + EQUAL]
 
