@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from dyna_graph.errors import DynaError
 from dyna_nodes.experience import write_trajectory
 from dyna_nodes.nouns import Trajectory
+from dyna_training.cli.data import app as data
 from dyna_training.cli.study import OUT_OF_TIME, app
+from dyna_training.data import read_trajectories
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.evaluation.thinking import Judgement, judged_turns
 from dyna_training.evaluation.thinking.cache import LineCache
@@ -21,7 +23,7 @@ from dyna_training.evaluation.thinking.judges import JUDGEMENTS, CachedJudge
 from dyna_training.rollouts import play
 from dyna_training.study.arms import build
 from dyna_training.study.settings import read_study
-from dyna_training.study.stages import Stage, StageFolder, made_from
+from dyna_training.study.stages import Stage, StageFolder, made_from, resolve
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
 
 STUDY = """\
@@ -157,6 +159,32 @@ def test_thinking_in_another_form_is_judged_by_a_chat_model(config: Path, tmp_pa
     assert study(*given, "--report")[0] == 0
     row = json.loads((out / "results.json").read_text())["parts"]["home"]["rows"]["dit"]["all"]
     assert row["success"]["value"] == 0
+
+
+def test_a_teacher_that_only_left_its_traces(config: Path, tmp_path: Path) -> None:
+    """They are taken over, and what arms play is held against them: nobody planned that no game is in both."""
+    left, out = tmp_path / "left.jsonl", tmp_path / "study"
+    games = {name: generate(seed) for name, seed in (("imitated", 5_000_000), ("new", 7_000_000))}
+    played = {name: thinking_freely(play(game, "teacher", seed=7)) for name, game in games.items()}
+    write_trajectory(left, played["imitated"])
+    mine = config.with_name("left.yaml")
+    text = config.read_text().replace("{games: 3}", f"{{data: [{left}]}}")
+    mine.write_text("abbreviator: extractive\n" + text)
+    given = ("--config", str(mine), "--out", str(out))
+    assert study(*given, "--until", "*/abbreviated")[0] == 0
+    stages = build(read_study(str(mine)))
+    for taken in ("home/teacher", "home/abbreviated"):
+        assert len(list(read_trajectories([StageFolder(out, stages[taken]).product]))) == 1
+
+    finish(out, stages, "home/imitation/dit/seed0", [])
+    evaluated = stages["home/evaluate/dit/new/seed0"]
+    check = resolve(evaluated.commands[-1], out, stages)[2:]
+    for name, leaks in (("new", 0), ("imitated", 1)):
+        shutil.rmtree(StageFolder(out, evaluated).path, ignore_errors=True)
+        finish(out, stages, evaluated.name, [played[name]])
+        assert CliRunner().invoke(data, ["check", *check]).exit_code == leaks
+    assert study(*given, "--report")[0] == 0
+    assert list(json.loads((out / "results.json").read_text())["parts"]["home"]["rows"]) == ["dit"]
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ class Part:
         self.name = name
         self.part = part
         self.arms: tuple[Arm, ...] = settings.arms if part.arms is None else part.arms
+        self.rows: Words = self.arms if part.teacher.data else (TEACHER, *self.arms)
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages, in no particular order; one that several arms share only once."""
@@ -74,9 +75,12 @@ class Part:
     # The teacher.
 
     def teacher(self) -> Stage:
-        """Return the stage in which the teacher plays training games."""
+        """Return the stage in which the teacher plays training games, or its episodes are taken over."""
         teacher = self.part.teacher
         name = self._name("teacher")
+        if teacher.data:
+            words: Words = ("data", "filter", *map(str, teacher.data), "--out", _data(name))
+            return Stage(name, (words,), resumes=False)
         games = Rollouts(games=teacher.games, repeats=teacher.repeats, skip=teacher.skip)
         words = self._training_games(games, name)
         return Stage(name, ((*words, *self._teaches(teacher.behaviours, teacher.max_steps)),))
@@ -204,8 +208,13 @@ class Part:
         stages = []
         for set_name, games in self.part.evaluate.items():
             name = self.evaluation(arm, set_name, seed)
-            words = self._evaluated_games(games, name)
-            stages.append(Stage(name, ((*words, *self._plays(policy)),), (policy,)))
+            commands = [(*self._evaluated_games(games, name), *self._plays(policy))]
+            needs = [policy]
+            if self.part.teacher.data:  # where these come from nobody has planned
+                needs.append(self._name("teacher"))
+                by = ("--by", "task-type") if games.task_types == "held-out" else ()
+                commands.append(("data", "check", *by, _data(needs[1]), _data(name)))
+            stages.append(Stage(name, tuple(commands), tuple(needs)))
         return stages
 
     def foresights(self, arm: Arm, seed: int) -> list[Stage]:
@@ -231,7 +240,7 @@ class Part:
 
     def judgements(self, arm: str, seed: int | None = None) -> list[Stage]:
         """Return the stages in which a chat model judges what an arm foresaw in its own plays."""
-        if self.settings.judge == GROUNDED:
+        if self.settings.judge == GROUNDED or arm not in self.rows:
             return []
         stages = []
         for set_name in self.part.evaluate:
@@ -242,7 +251,9 @@ class Part:
         return stages
 
     def teacher_evaluations(self) -> list[Stage]:
-        """Return the stages in which the teacher plays the same games."""
+        """Return the stages in which the teacher plays the same games; none if it only left episodes."""
+        if self.part.teacher.data:
+            return []
         plays = self._teaches((self.part.teacher.judged,), self.settings.max_steps)
         return [
             Stage(name, ((*self._evaluated_games(games, name), *plays),))

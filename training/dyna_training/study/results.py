@@ -79,7 +79,7 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
     """Return what was found in one environment."""
     arms: dict[str, list[Play]] = {}
     thinking: dict[str, Any] = {}
-    for arm in (TEACHER, *part.arms):
+    for arm in part.rows:
         found: list[Play] = []
         trajectories: list[Trajectory] = []
         turns: list[JudgedTurn] = []

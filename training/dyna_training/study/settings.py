@@ -66,7 +66,7 @@ class Section(BaseModel):
 
 
 class Teacher(Section):
-    """Who is imitated, and on how many games."""
+    """Who is imitated, and on how many games; or, with ``data``, which episodes."""
 
     behaviours: tuple[str, ...] = Field(
         ("teacher",), min_length=1, description="Who plays, each every game; see `dyna collect --help`."
@@ -75,6 +75,11 @@ class Teacher(Section):
     policy: str | None = Field(
         None,
         description="A chat model that plays instead of behaviours, such as openai:…; its name for the table, too.",
+    )
+    data: tuple[Path, ...] = Field(
+        (),
+        description="Episodes that are imitated instead of games being played: imported traces, for one. Nobody stands "
+        "in the table as the teacher then.",
     )
     games: int = Field(300, ge=1, description="Training games.")
     repeats: int = Field(
@@ -266,6 +271,18 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
             )
             yield problem(message, "environments", name, "held_out_task_type")
         teacher = part.teacher
+        if teacher.data:
+            where = ("environments", name, "teacher", "data")
+            for path in teacher.data:
+                if not path.exists():
+                    yield problem(f"there is no {path}, seen from the working directory", *where)
+            if others := sorted(teacher.model_fields_set - {"data"}):
+                yield problem(
+                    f"these episodes are there already: nothing is played for {others[0]!r}", *where
+                )
+            if part.states:
+                message = "states are those of the teacher's plays, and who only left episodes plays nothing"
+                yield problem(message, "environments", name, "states")
         for key, names in (("behaviours", teacher.behaviours), ("judged", (teacher.judged,))):
             for behaviour in names:
                 if behaviour not in behaviour_names():
