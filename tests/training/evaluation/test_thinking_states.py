@@ -272,7 +272,13 @@ def test_the_difference_of_two_policies_is_paired_by_state(episodes: list[Trajec
         measured.append(Measured(label, figures_of(ends, turns, played=False), turns, {}))
     [found] = differences(measured, seed=0)
     assert (found["first"], found["second"]) == ("right", "silent")
-    assert (found["product"]["value"], found["product"]["low"], found["product"]["steps"]) == (1, 1, 15)
+    for reading in ("strict", "certain", "informed", "exact"):
+        assert (found[reading]["value"], found[reading]["low"], found[reading]["steps"]) == (1, 1, 15)
+    for one in measured:  # as by a judge that does not tell
+        untold = [replace(t, judgement=t.judgement.model_copy(update={"exact": None})) for t in one.turns]
+        one.turns[:] = untold
+    [found] = differences(measured, seed=0)
+    assert (found["strict"]["value"], found["informed"], found["exact"]) == (1, None, None)
 
 
 def seen_half(states: list[BaseMessage], thoughts: tuple[str, str]) -> AIMessage:
@@ -315,8 +321,8 @@ def test_several_trainings_of_a_policy_are_measured_together(
     assert [(t["source"], t["product"]["value"]) for t in both["trainings"]] == [("never", 0), ("always", 1)]
     assert {t["name"] for t in both["figures"]["trivial"]} >= {"copy", "template"}
     [difference] = results["differences"]
-    assert difference["product"]["value"] == pytest.approx(0.5 - even)
-    assert difference["product"]["steps"] == 9
+    assert difference["strict"]["value"] == pytest.approx(0.5 - even)
+    assert difference["strict"]["steps"] == 9
     shown = " ".join(str(part) for part in screen(results))
     assert "ddt: 18 turns judged (18 by grounded), of 2 trainings." in shown
     assert "By training" in markdown(results, [], "")
@@ -362,7 +368,7 @@ def test_trainings_are_paired_by_state_and_what_one_cannot_be_judged_on_is_left_
     expected = boot.difference(
         [1, 0, 0.5, 0.5, 1, 0], [1, 1, 0, 0, 0, 0], where=[True, True, True, True, True, False]
     )
-    got = found["product"]
+    got = found["strict"]
     assert (got["value"], got["steps"]) == (pytest.approx(0.2), 5)
     assert (got["low"], got["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
 

@@ -120,6 +120,19 @@ def test_episodes_that_satisfy_all_conditions_are_kept(
     assert sorted([*kept, *gone]) == ["long", "lost", "short"]
 
 
+def test_games_of_another_set_are_left_out(mixed: Path, tmp_path: Path) -> None:
+    other = episode("other", "look", "look", game=f"{COOL}/t3", policy="noisy")
+    evaluated = written(tmp_path / "evaluated.jsonl", other)
+    given = ("--without", evaluated, "--out", tmp_path / "out")
+    assert dyna("data", "filter", mixed, *given)[0] == 0
+    assert ids(tmp_path / "out") == ["short", "long"]
+    assert manifest(tmp_path / "out")["settings"]["without"] == [f"dyna/ALFWorld-v0:{COOL}/t3"]
+    code, said = dyna("data", "filter", mixed, "--without", tmp_path / "no", "--out", tmp_path / "o")
+    assert (code, "no" in said) == (1, True)
+    evaluated.write_text('{"nonsense": 1}\n')
+    assert dyna("data", "filter", mixed, "--without", evaluated, "--out", tmp_path / "o")[0] == 1
+
+
 def test_names_that_are_no_text_are_written_down_all_the_same(tmp_path: Path) -> None:
     lines = written(
         tmp_path / "in.jsonl",

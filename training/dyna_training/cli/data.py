@@ -124,6 +124,12 @@ def filter_(
     task_type: Annotated[list[str] | None, typer.Option(help="Keep tasks of this type.")] = None,
     environment: Annotated[list[str] | None, typer.Option(help="Keep this environment.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Keep games recorded as of this split.")] = None,
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Leave out games that this set has, those of an evaluation, for one. A folder or file."
+        ),
+    ] = None,
     to: To = "jsonl",
     json_: Json = False,
 ) -> None:
@@ -131,13 +137,21 @@ def filter_(
 
     dyna data filter data/train --outcome success --max-steps 20 --out data/short
     dyna data filter data/train --behaviour expert --behaviour noisy --out data/good
+    dyna data filter data/more --without data/evaluated --out data/unseen
     """
     from dyna_training.store.filtering import Conditions
     from dyna_training.store.problems import StoreError
+    from dyna_training.store.sharing import game
+    from dyna_training.store.source import Source
 
     unknown = next((name for name in outcome or () if name not in OUTCOMES), None)
     if unknown is not None:
         raise StoreError(f"--outcome: unknown {unknown!r}; there are {', '.join(OUTCOMES)}")
+    games: set[str] = set()
+    if without:
+        others = Source(without)
+        games = {game(trajectory) for trajectory in others.trajectories()}
+        say_problems(others.problems)
     conditions = Conditions(
         outcomes=frozenset(outcome or ()),
         min_steps=min_steps,
@@ -148,6 +162,7 @@ def filter_(
         task_types=frozenset(task_type or ()),
         environments=frozenset(environment or ()),
         splits=frozenset(split or ()),
+        without=frozenset(games),
     )
     settings = {
         name: sorted(value) if isinstance(value, frozenset) else value

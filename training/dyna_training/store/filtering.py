@@ -24,6 +24,7 @@ class Conditions(BaseModel):
         task_types: What its task is, as the environment's catalogue names them.
         environments: Gymnasium ids.
         splits: Split of its game, as recorded.
+        without: Names of games that it must not be of.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +38,7 @@ class Conditions(BaseModel):
     task_types: frozenset[str] = frozenset()
     environments: frozenset[str] = frozenset()
     splits: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
 
     def decide(self, trajectory: Trajectory) -> Kept | LeftOut:
         """Return the episode, or the first condition that it does not satisfy."""
@@ -50,6 +52,8 @@ class Conditions(BaseModel):
             ("tool", self.tools, (s.action.tool for s in steps)),
             ("action type", self.action_types, (action_type(s.action) for s in steps)),
         ]
+        if traits.name in self.without:
+            return LeftOut("its game is among those without")
         if len(steps) < self.min_steps:
             return LeftOut("too short", f"{len(steps)} steps")
         if self.max_steps is not None and len(steps) > self.max_steps:

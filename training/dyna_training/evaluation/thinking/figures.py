@@ -141,6 +141,15 @@ def figures_of(
     )
 
 
+READINGS: Final[Mapping[str, Callable[[JudgedTurn], bool | None]]] = {
+    "strict": lambda t: t.judgement.correct,
+    "certain": lambda t: t.judgement.certain_correct,
+    "informed": lambda t: t.informed,
+    "exact": lambda t: t.judgement.exact,
+}
+"""Ways to read what came true of a simulation, from one that counts hypotheses as claims; None: not told."""
+
+
 def _flags(turns: Sequence[JudgedTurn], of: Callable[[JudgedTurn], object]) -> Flags:
     return np.array([bool(of(t)) for t in turns], dtype=bool)
 
@@ -157,12 +166,7 @@ def _readings(boot: Bootstrap, turns: Sequence[JudgedTurn], where: Flags | None 
             product=Figure.of(boot.mean(right, where=inside)),
         )
 
-    return Readings(
-        strict=reading(lambda t: t.judgement.correct),
-        certain=reading(lambda t: t.judgement.certain_correct),
-        informed=reading(lambda t: t.informed),
-        exact=reading(lambda t: t.judgement.exact),
-    )
+    return Readings(**{name: reading(said) for name, said in READINGS.items()})
 
 
 def _hallucination(boot: Bootstrap, turns: Sequence[JudgedTurn]) -> Hallucination | None:

@@ -163,8 +163,9 @@ def _correlation(measured: list[Figures]) -> Part:
 
 
 def _differences(found: list[Figures]) -> list[Part]:
-    rows = [[f"{d['first']} − {d['second']}", percent(d["product"])] for d in found]
-    return [("Paired differences, points", ["difference", "coverage × accuracy"], rows)] if rows else []
+    readings = ("strict", *SHARES[3:])
+    rows = [[f"{d['first']} − {d['second']}", *(percent(d[name]) for name in readings)] for d in found]
+    return [("Paired differences, points", ["difference", *SHARES[2:]], rows)] if rows else []
 
 
 def _by_training(measured: list[Figures]) -> list[Part]:

@@ -23,7 +23,7 @@ from dyna_training.evaluation.statistics import Bootstrap
 from dyna_training.evaluation.thinking.asking import AskedPolicy, Response, answered, identity_of, responses
 from dyna_training.evaluation.thinking.cache import LineCache
 from dyna_training.evaluation.thinking.correlation import Figure
-from dyna_training.evaluation.thinking.figures import figures_of
+from dyna_training.evaluation.thinking.figures import READINGS, figures_of
 from dyna_training.evaluation.thinking.judges import JUDGEMENTS, judge_named
 from dyna_training.evaluation.thinking.results import ThinkingFigures
 from dyna_training.evaluation.thinking.states import (
@@ -360,26 +360,23 @@ def _judged(
 
 
 def differences(measured: Sequence[Measured], *, seed: int) -> list[dict[str, Any]]:
-    """Return paired differences of coverage × accuracy on the same states: each policy less the first.
+    """Return paired differences on the same states, each policy less the first: the share of all turns that came true.
 
     What several trainings of a policy answered in a state counts as their mean. States on which a judge failed for any
-    training of the two policies are left out for both.
+    training of the two policies are left out for both. A reading that the judge does not tell is None.
     """
     found = []
     for other in measured[1:]:
-        first, second = (_in_states(m, lambda t: t.judgement.correct) for m in (other, measured[0]))
-        known = [_in_states(m, lambda t: t.judgement.simulated is not None) for m in (other, measured[0])]
-        games = [turn.facts.game for turn in other.turns[: first.shape[1]]]
-        product = Bootstrap(games, seed=seed).difference(
-            first.mean(0), second.mean(0), where=np.concatenate(known).all(0)
-        )
-        found.append(
-            {
-                "first": other.label,
-                "second": measured[0].label,
-                "product": Figure.of(product).model_dump(mode="json"),
-            }
-        )
+        pair = (other, measured[0])
+        known = np.concatenate([_in_states(m, lambda t: t.judgement.simulated is not None) for m in pair])
+        boot = Bootstrap([t.facts.game for t in other.turns[: known.shape[1]]], seed=seed)
+        differences: dict[str, Any] = {"first": other.label, "second": measured[0].label}
+        for name, said in READINGS.items():
+            first, second = (_in_states(m, said).mean(0) for m in pair)
+            told = any(said(turn) is not None for m in pair for turn in m.turns)
+            figure = Figure.of(boot.difference(first, second, where=known.all(0))) if told else None
+            differences[name] = figure and figure.model_dump(mode="json")
+        found.append(differences)
     return found
 
 
