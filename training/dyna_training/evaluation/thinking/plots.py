@@ -38,7 +38,8 @@ def _accuracy(results: Figures, path: Path) -> Path:
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
         axes.set_xlabel(f"simulations that came true {titles[name]}, %")
-        axes.legend()
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return _save(figure, path)
 
 
