@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.nn import functional
 
@@ -28,10 +29,11 @@ from dyna_nodes.local.base import load_base
 from dyna_nodes.nouns import Trajectory
 from dyna_training.environments.alfworld.generator import generate
 from dyna_training.recipes import RECIPES, settings_of, train_of
-from dyna_training.recipes.common import begin, last_checkpoint
+from dyna_training.recipes.common import begin, last_checkpoint, on_one_device, training_arguments
+from dyna_training.recipes.left_out import LeftOut
 from dyna_training.recipes.loss import losses, plot_loss
 from dyna_training.recipes.policy import PolicySettings
-from dyna_training.recipes.world_model import WorldModelSettings, examples
+from dyna_training.recipes.world_model import NO_ROOM, WorldModelSettings, examples
 from dyna_training.rollouts import play
 from dyna_training.sft import ExampleDataset, attention_mask, pack
 from tests.nodes.local.tiny_llama import tiny_model, tiny_tokenizer
@@ -221,7 +223,9 @@ def test_counterfactuals_are_learned_where_there_is_room_for_them(data: Path, co
     made = examples(trajectories, codec, settings)
     assert [max(e.branch) for e in made] == [4 + 2] * 3, "half of them with the blind return, too"
     short = settings.model_copy(update={"max_tokens": min(len(e.ids) for e in plain)})
-    assert examples(trajectories, codec, short) == plain
+    left_out = LeftOut()
+    assert examples(trajectories, codec, short, left_out) == plain
+    assert left_out.counts() == {NO_ROOM: 3}
 
 
 def test_too_long_episodes_are_left_out_never_cut(
@@ -300,6 +304,25 @@ def test_all_weights_can_be_trained(base: str, data: Path, tmp_path: Path) -> No
         for a, b in zip(trained.model.parameters(), original.model.parameters(), strict=True)
     ]
     assert all(changed)
+
+
+def test_all_weights_are_trained_in_float32(data: Path) -> None:
+    """Steps of a small learning rate are lost in bfloat16: 1 + 1/512 is 1 there."""
+    given = {"data": [data], "out": data / "run"}
+    assert PolicySettings.model_validate({**given, "method": "full"}).dtype == "float32"
+    assert PolicySettings.model_validate({**given, "method": "lora"}).dtype == "bfloat16"
+    with pytest.raises(ValidationError, match="too coarse"):
+        PolicySettings.model_validate({**given, "method": "full", "dtype": "bfloat16"})
+
+
+def test_a_row_is_not_divided_among_gpus(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = training_arguments(PolicySettings(data=[data], out=tmp_path), epochs=1, logging_steps=1)
+    arguments._n_gpu = 2  # as the trainer finds them where nobody launched several processes
+    assert on_one_device(arguments).n_gpu == 1
+    assert arguments.train_batch_size == 1
+    assert "2 GPUs are here and one of them trains; --processes uses more" in caplog.text
 
 
 class StopAfter(threading.Thread):

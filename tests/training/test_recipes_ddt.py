@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from dyna_graph import cli
 from dyna_nodes.codec import ChatCodec, Example
@@ -191,6 +192,10 @@ def test_ddt_goes_on_from_the_policy_and_reports_each_objective(base: str, tmp_p
     card = (tmp_path / "ddt" / "adapter" / "README.md").read_text()
     assert "objectives | critique: examples: 12; target_tokens: 180" in card
     assert train_of("ddt")(wanted) == metrics, "a finished run is not run again"
+    weights = tmp_path / "dit" / "adapter" / "adapter_model.safetensors"
+    save_file({name: 2 * tensor for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(ValueError, match="holds a run with adapter_digest"):
+        train_of("ddt")(wanted)  # from an adapter that was trained again
 
 
 def test_ddt_refuses_the_adapter_of_another_base(base: str, tmp_path: Path) -> None:

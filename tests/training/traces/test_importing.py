@@ -120,6 +120,17 @@ def test_damaged_episodes(tmp_path: Path) -> None:
     assert manifest["counts"]["turns"] == {"read": 6 + 2 + 2 + 6, "kept": 2 + 1, "reported": 13}
 
 
+def test_a_broken_row_takes_no_other_with_it(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    rows = [row(f"ring {i}", "Again.", "It rings.") for i in range(8)]
+    whole = episode(logs, "a_run_00", rows)
+    whole.write_bytes(whole.read_bytes().replace(b"\n3,ring 3,", b'\n3,"ring" 3,'))
+    manifest = imported(tmp_path / "out", logs, "--format", "balrog")
+    assert manifest["counts"]["turns"] == {"read": 8, "kept": 6, "reported": 2}
+    assert (Reason.TRUNCATED, 4) in [(line.reason, line.turn) for line in problems_of(manifest)]
+    assert [s.action.text for s in steps(tmp_path / "out")] == [f"ring {i}" for i in range(8) if i != 3]
+
+
 def test_a_lost_turn_stops_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = episode(tmp_path / "logs", "a_run_00", ROWS)
     [good] = importing.read_file(path, "balrog")

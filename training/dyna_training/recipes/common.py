@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import logging
 import math
 import os
 import platform
@@ -20,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainingArguments
 
+from dyna_graph.models import find_adapter
 from dyna_nodes.codec import Example
 from dyna_nodes.local.base import Base, write_fingerprint
 from dyna_nodes.nouns import digest_of
@@ -29,6 +32,7 @@ from dyna_training.recipes.settings import SftSettings
 from dyna_training.sft import ExampleDataset, SftTrainer, pack, repeated
 from dyna_training.whole import write_whole
 
+logger = logging.getLogger(__name__)
 ROW_MULTIPLE = 64
 """On a CPU rows are padded to a multiple of so many tokens, see `pack`."""
 PACKAGES = ("dyna-graph", "torch", "transformers", "peft", "accelerate")
@@ -94,7 +98,7 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
 def training_arguments(settings: SftSettings, *, epochs: float, logging_steps: int) -> TrainingArguments:
     """Return what a recipe's settings mean to `transformers.Trainer`."""
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(settings.out / "checkpoints"),
         per_device_train_batch_size=settings.rows,
         gradient_accumulation_steps=settings.accumulate,
@@ -114,6 +118,15 @@ def training_arguments(settings: SftSettings, *, epochs: float, logging_steps: i
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    return on_one_device(arguments)
+
+
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """Keep the trainer from dividing a row among the GPUs that one process sees: a packed row is a batch of one."""
+    if arguments.n_gpu > 1:
+        logger.warning("%d GPUs are here and one of them trains; --processes uses more", arguments.n_gpu)
+        arguments._n_gpu = 1
+    return arguments
 
 
 def fit(
@@ -153,7 +166,8 @@ def fit(
     dataset = ExampleDataset(examples, settings.max_tokens)
     configuration = {"recipe": recipe, **settings.model_dump(mode="json")}
     digest = digest_of([(e.ids, e.labels) for e in dataset.examples])
-    finished = begin(out, {**configuration, "data_digest": digest})
+    starts_from = {"base_fingerprint": base.fingerprint, "adapter_digest": _weights(settings.adapter)}
+    finished = begin(out, {**configuration, "data_digest": digest, **starts_from})
     if finished is not None:
         return finished
     if os.environ.get("RANK", "0") == "0":
@@ -165,7 +179,8 @@ def fit(
         shown = ExampleDataset(
             repeated(dataset.examples, settings.target_tokens, settings.seed), settings.max_tokens
         )
-    updates = math.ceil(epochs * len(shown) / (settings.rows * settings.accumulate))
+    rows = settings.rows * settings.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+    updates = math.ceil(epochs * len(shown) / rows)
     trainer = SftTrainer(
         model=model,
         args=training_arguments(settings, epochs=epochs, logging_steps=min(10, max(1, updates // 20))),
@@ -206,6 +221,14 @@ def fit(
     if trainer.is_world_process_zero():
         explain(folder, settings, base, metrics, configuration)
     return metrics
+
+
+def _weights(adapter: Path | None) -> str | None:
+    """Return a digest of an adapter's weights: a name or folder may hold others by the next time."""
+    if adapter is None:
+        return None
+    files = sorted(find_adapter(str(adapter)).glob("adapter_model.*"))
+    return digest_of([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])[:16]
 
 
 def seconds_before(out: Path) -> float:

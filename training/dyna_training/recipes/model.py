@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,8 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
         base.model.set_attn_implementation(attention.register())
     if settings.method == "full":
         return base, base.model.train().requires_grad_(True)
+    # What this release of peft asks of a model is deprecated in transformers; nobody who trains can do anything about it.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     # ZeRO-3 gathers weights of one precision only, and keeps float32 copies in the optimiser itself.
     one_precision = parse_flag_from_env("ACCELERATE_USE_DEEPSPEED")
     if settings.adapter is not None:

@@ -48,7 +48,19 @@ class SftSettings(BaseModel):
     )
     save_steps: int = Field(100, ge=1, description="Updates between two checkpoints.")
     seed: int = Field(0, description="Seeds data order, adapter initialisation and label choice.")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Precision of the frozen base.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Precision of the frozen base; all weights (`full`) are trained in float32."
+    )
+
+    @model_validator(mode="after")
+    def _all_weights_are_trained_in_float32(self) -> Self:
+        if self.method == "full" and self.dtype == "bfloat16":
+            if "dtype" in self.model_fields_set:
+                raise ValueError(
+                    "dtype: bfloat16 goes with method: lora; it is too coarse for the small steps of all weights"
+                )
+            self.dtype = "float32"
+        return self
 
     @model_validator(mode="after")
     def _adapter_is_trained_as_one(self) -> Self:

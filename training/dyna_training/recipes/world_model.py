@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from dyna_nodes.codec import ChatCodec, Context, Example, WorldModelCodec
 from dyna_nodes.nouns import Trajectory, digest_of
@@ -23,9 +23,14 @@ from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.model import prepare, within_context
 from dyna_training.recipes.settings import WorldModelSettings
 
+NO_ROOM: Final = "counterfactuals, which with their episode are longer than max_tokens"
+
 
 def examples(
-    trajectories: Iterable[Trajectory], codec: WorldModelCodec, settings: WorldModelSettings
+    trajectories: Iterable[Trajectory],
+    codec: WorldModelCodec,
+    settings: WorldModelSettings,
+    left_out: LeftOut | None = None,
 ) -> list[Example]:
     """Turn trajectories into examples; seed and trajectory id decide which context and returns."""
     made = []
@@ -49,8 +54,12 @@ def examples(
             blind_returns=[i for i in labelled if rng.random() < settings.blind_returns],
         )
         example = encode(counterfactuals=others, blind_counterfactuals=others[: len(others) // 2])
-        # A long episode is worth more than its counterfactuals.
-        made.append(example if len(example.ids) <= settings.max_tokens else encode())
+        if others and len(example.ids) > settings.max_tokens:
+            # A long episode is worth more than its counterfactuals.
+            example = encode()
+            if left_out is not None:
+                left_out.add(trajectory.id, NO_ROOM, f"{len(others)} counterfactuals")
+        made.append(example)
     return made
 
 
@@ -62,7 +71,7 @@ def train(settings: WorldModelSettings) -> dict[str, Any]:
     left_out = LeftOut()
     data = []
     for trajectory in read_trajectories(settings.data, left_out.problems):
-        [example] = examples([trajectory], codec, settings)
+        [example] = examples([trajectory], codec, settings, left_out)
         if len(example.ids) <= settings.max_tokens:
             data.append(example)
         else:

@@ -304,4 +304,15 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
                 yield problem(message, *where, "seed")
 
 
-_OWN: Final = ("data", "out", "adapter", "seed", "base", "memory", "thinking", "target_tokens", "imagined")
+_OWN: Final = (
+    "data",
+    "out",
+    "adapter",
+    "method",
+    "seed",
+    "base",
+    "memory",
+    "thinking",
+    "target_tokens",
+    "imagined",
+)

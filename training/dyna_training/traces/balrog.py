@@ -79,6 +79,7 @@ def read_episode(path: Path) -> Iterator[Imported]:
     end = _ending(path, episode)
     task = str(end.get("task") or path.stem.partition("_run_")[0])
     game = GAMES.get(task, Game(str(end.get("mission") or ""), False))
+    broken = False
     while True:
         try:
             row = next(rows)
@@ -87,7 +88,11 @@ def read_episode(path: Path) -> Iterator[Imported]:
         except csv.Error as error:
             episode.turns += 1
             episode.report(Reason.TRUNCATED, f"the row is not whole: {error}", turns=1)
-            break
+            broken = True
+            continue
+        if broken and any(row.get(column) is None for column in COLUMNS):
+            continue  # a later line of the broken row: replies have several
+        broken = False
         episode.take(row, game)
     if not episode.turns:
         episode.report(Reason.EMPTY, "a header and no turn")
