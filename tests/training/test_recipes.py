@@ -32,6 +32,7 @@ from dyna_training.recipes import RECIPES, settings_of, train_of
 from dyna_training.recipes.common import begin, last_checkpoint, on_one_device, training_arguments
 from dyna_training.recipes.left_out import LeftOut
 from dyna_training.recipes.loss import losses, plot_loss
+from dyna_training.recipes.model import prepare
 from dyna_training.recipes.policy import PolicySettings
 from dyna_training.recipes.world_model import NO_ROOM, WorldModelSettings, examples
 from dyna_training.rollouts import play
@@ -304,6 +305,20 @@ def test_all_weights_can_be_trained(base: str, data: Path, tmp_path: Path) -> No
         for a, b in zip(trained.model.parameters(), original.model.parameters(), strict=True)
     ]
     assert all(changed)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_checkpoint_asks_no_hub_about_the_base(
+    base: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: Any) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
+    _, model = prepare(settings("policy", base, data, tmp_path))
+    model.peft_config["default"].base_model_name_or_path = "a-name"
+    model.save_pretrained(str(tmp_path / "checkpoint"))
+    assert (tmp_path / "checkpoint" / "adapter_model.safetensors").is_file()
 
 
 def test_all_weights_are_trained_in_float32(data: Path) -> None:

@@ -298,9 +298,7 @@ def save_weights(trainer: SftTrainer, settings: SftSettings) -> Path:
         trainer.save_model(str(folder))  # every process has a part of it
         (folder / "training_args.bin").unlink(missing_ok=True)
     elif trainer.is_world_process_zero():
-        # Asked to decide for itself, peft looks the base model up on the hub.
-        more = {"save_embedding_layers": False} if settings.method == "lora" else {}
-        trainer.model.save_pretrained(str(folder), **more)
+        trainer.model.save_pretrained(str(folder))
     if trainer.is_world_process_zero() and settings.method == "lora":
         file = folder / "adapter_model.safetensors"
         halved = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}

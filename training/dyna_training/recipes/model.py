@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -39,7 +40,7 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
         base.model.set_attn_implementation(attention.register())
     if settings.method == "full":
         return base, base.model.train().requires_grad_(True)
-    # What this release of peft asks of a model is deprecated in transformers; nobody who trains can do anything about it.
+    # What peft asks a model for is deprecated in transformers; who trains can do nothing about it.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     # ZeRO-3 gathers weights of one precision only, and keeps float32 copies in the optimiser itself.
     one_precision = parse_flag_from_env("ACCELERATE_USE_DEEPSPEED")
@@ -57,6 +58,8 @@ def prepare(settings: SftSettings) -> tuple[Base, Any]:
             raise ValueError(f"the adapter in {adapter} does not fit {base.name}: {error}") from error
     else:
         model = get_peft_model(base.model, lora_config(settings), autocast_adapter_dtype=not one_precision)
+    # Asked to decide for itself, peft looks the base model up on the hub, at every checkpoint.
+    model.save_pretrained = functools.partial(model.save_pretrained, save_embedding_layers=False)
     # FSDP and ZeRO gather the weights of a layer when that layer is called; the lean ones do not call theirs.
     in_parts = one_precision or parse_flag_from_env("ACCELERATE_USE_FSDP")
     if not torch.cuda.is_available() and not in_parts:
