@@ -128,9 +128,11 @@ def test_games_of_another_set_are_left_out(mixed: Path, tmp_path: Path) -> None:
     assert ids(tmp_path / "out") == ["short", "long"]
     assert manifest(tmp_path / "out")["settings"]["without"] == [f"dyna/ALFWorld-v0:{COOL}/t3"]
     code, said = dyna("data", "filter", mixed, "--without", tmp_path / "no", "--out", tmp_path / "o")
-    assert (code, "no" in said) == (1, True)
-    evaluated.write_text('{"nonsense": 1}\n')
-    assert dyna("data", "filter", mixed, "--without", evaluated, "--out", tmp_path / "o")[0] == 1
+    assert (code, "no trajectories there" in said) == (1, True), said
+    with evaluated.open("a") as file:
+        file.write('{"format": "dyna-traj')
+    code, said = dyna("data", "filter", mixed, "--without", evaluated, "--out", tmp_path / "o")
+    assert (code, "a game that cannot be read would be let through" in said) == (1, True), said
 
 
 def test_names_that_are_no_text_are_written_down_all_the_same(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_shipped_studies_are_valid_and_make_stages(name: str) -> None:
         (("seeds: [0]", "seeds: [7]"), 8, "households of this seed are trained on"),
         (("seeds: [0]", "recipes: {imitation: {epoch: 2}}"), 2, "did you mean 'epochs'"),
         (("seeds: [0]", "recipes: {imitation: {seed: 2}}"), 2, "'seed' is set by the study itself"),
-        (("seeds: [0]", "recipes: {imitation: {method: full}}"), 2, "'method' is set by the study itself"),
+        (("seeds: [0]", "recipes: {imitation: {method: full}}"), 2, "arms are LoRA adapters"),
         (("seeds: [0]", "recipes: {imitation: {processes: 0}}"), 2, "a whole number ≥ 1"),
         (("seeds: [0]", "recipes: {imitation: {procesess: 2}}"), 2, "did you mean 'processes'"),
         (("seeds: [0]", "recipes: {imitate: {epochs: 2}}"), 2, "did you mean 'imitation'"),

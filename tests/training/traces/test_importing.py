@@ -122,13 +122,18 @@ def test_damaged_episodes(tmp_path: Path) -> None:
 
 def test_a_broken_row_takes_no_other_with_it(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
-    rows = [row(f"ring {i}", "Again.", "It rings.") for i in range(8)]
+    text = "A box,\na bell, a key, a rope, a mat,\n9, rug, by, the, door, True\n"
+    rows = [row(f"ring {i}", text, "It rings, here,\n1, 2, 3, 4, 5, 6") for i in range(8)]
     whole = episode(logs, "a_run_00", rows)
-    whole.write_bytes(whole.read_bytes().replace(b"\n3,ring 3,", b'\n3,"ring" 3,'))
+    raw = whole.read_bytes()
+    whole.write_bytes(raw.replace(b"\n3,ring 3,", b'\n3,"ring" 3,'))
     manifest = imported(tmp_path / "out", logs, "--format", "balrog")
     assert manifest["counts"]["turns"] == {"read": 8, "kept": 6, "reported": 2}
     assert (Reason.TRUNCATED, 4) in [(line.reason, line.turn) for line in problems_of(manifest)]
     assert [s.action.text for s in steps(tmp_path / "out")] == [f"ring {i}" for i in range(8) if i != 3]
+    whole.write_bytes(raw.replace(b"\n7,ring 7,", b'\n7,"ring" 7,').replace(b"\n3,ring 3,", b'\n3,"ring" 3,'))
+    manifest = imported(tmp_path / "again", logs, "--format", "balrog")
+    assert manifest["counts"]["turns"] == {"read": 8, "kept": 5, "reported": 3}
 
 
 def test_a_lost_turn_stops_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

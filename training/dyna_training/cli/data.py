@@ -151,7 +151,11 @@ def filter_(
     if without:
         others = Source(without)
         games = {game(trajectory) for trajectory in others.trajectories()}
-        say_problems(others.problems)
+        if others.problems:
+            first = others.problems[0]
+            raise StoreError(
+                f"--without: {first.file}:{first.line}: {first.reason}; a game that cannot be read would be let through"
+            )
     conditions = Conditions(
         outcomes=frozenset(outcome or ()),
         min_steps=min_steps,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import math
@@ -26,6 +25,7 @@ from dyna_graph.models import find_adapter
 from dyna_nodes.codec import Example
 from dyna_nodes.local.base import Base, write_fingerprint
 from dyna_nodes.nouns import digest_of
+from dyna_training.evaluation.examinees import file_digest
 from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.loss import plot_loss
 from dyna_training.recipes.settings import SftSettings
@@ -228,7 +228,7 @@ def _weights(adapter: Path | None) -> str | None:
     if adapter is None:
         return None
     files = sorted(find_adapter(str(adapter)).glob("adapter_model.*"))
-    return digest_of([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])[:16]
+    return digest_of([file_digest(file) for file in files])[:16]
 
 
 def seconds_before(out: Path) -> float:

@@ -23,7 +23,7 @@ from dyna_training.recipes.left_out import TOO_LONG, LeftOut
 from dyna_training.recipes.model import prepare, within_context
 from dyna_training.recipes.settings import WorldModelSettings
 
-NO_ROOM: Final = "counterfactuals, which with their episode are longer than max_tokens"
+NO_ROOM: Final = "counterfactuals of an episode that fits only without them"
 
 
 def examples(
@@ -57,7 +57,7 @@ def examples(
         if others and len(example.ids) > settings.max_tokens:
             # A long episode is worth more than its counterfactuals.
             example = encode()
-            if left_out is not None:
+            if left_out is not None and len(example.ids) <= settings.max_tokens:
                 left_out.add(trajectory.id, NO_ROOM, f"{len(others)} counterfactuals")
         made.append(example)
     return made

@@ -53,7 +53,7 @@ class Conditions(BaseModel):
             ("action type", self.action_types, (action_type(s.action) for s in steps)),
         ]
         if traits.name in self.without:
-            return LeftOut("its game is among those without")
+            return LeftOut("its game is in the other set")
         if len(steps) < self.min_steps:
             return LeftOut("too short", f"{len(steps)} steps")
         if self.max_steps is not None and len(steps) > self.max_steps:

@@ -78,8 +78,8 @@ class Teacher(Section):
     )
     data: tuple[Path, ...] = Field(
         (),
-        description="Episodes that are imitated instead of games being played: imported traces, for one. Nobody stands "
-        "in the table as the teacher then.",
+        description="Episodes that are imitated instead of games being played: imported traces, for one. They are "
+        "copied once; nobody stands in the table as the teacher then.",
     )
     games: int = Field(300, ge=1, description="Training games.")
     repeats: int = Field(
@@ -239,6 +239,8 @@ def _problems(settings: StudySettings, source: Source) -> Iterator[Problem]:
             if key == PROCESSES:
                 if type(values[key]) is not int or values[key] < 1:
                     yield problem("this is a whole number ≥ 1", "recipes", phase, key)
+            elif key == "method":
+                yield problem("arms are LoRA adapters; `method` stays lora", "recipes", phase, key)
             elif key in _OWN:
                 yield problem(f"{key!r} is set by the study itself", "recipes", phase, key)
             elif key not in fields:
@@ -308,7 +310,6 @@ _OWN: Final = (
     "data",
     "out",
     "adapter",
-    "method",
     "seed",
     "base",
     "memory",

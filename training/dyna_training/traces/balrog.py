@@ -79,21 +79,26 @@ def read_episode(path: Path) -> Iterator[Imported]:
     end = _ending(path, episode)
     task = str(end.get("task") or path.stem.partition("_run_")[0])
     game = GAMES.get(task, Game(str(end.get("mission") or ""), False))
-    broken = False
+    last, broken = -1, ""
     while True:
         try:
             row = next(rows)
         except StopIteration:
             break
         except csv.Error as error:
-            episode.turns += 1
-            episode.report(Reason.TRUNCATED, f"the row is not whole: {error}", turns=1)
-            broken = True
+            broken = broken or str(error)
             continue
-        if broken and any(row.get(column) is None for column in COLUMNS):
-            continue  # a later line of the broken row: replies have several
-        broken = False
+        step = str(row["Step"])
+        if broken:
+            # Replies have several lines, and those of a broken row are read as rows of their own.
+            if not (_whole(row) and step.isdecimal() and int(step) > last + 1):
+                continue
+            episode.lose(int(step) - last - 1, broken)
+            broken = ""
+        last = int(step) if step.isdecimal() else last + 1
         episode.take(row, game)
+    if broken:
+        episode.lose(1, broken)
     if not episode.turns:
         episode.report(Reason.EMPTY, "a header and no turn")
     expected = end.get("num_steps")
@@ -133,11 +138,16 @@ class _Episode:
             )
         )
 
+    def lose(self, turns: int, why: str) -> None:
+        """Count turns whose rows cannot be read."""
+        self.turns += turns
+        self.report(Reason.TRUNCATED, f"the row is not whole: {why}", turns=turns)
+
     def take(self, row: Mapping[str, Any], game: Game) -> None:
         """Make a step of a row, and decide whether it is an example."""
         self.turns += 1
         cells = {name: row.get(name) for name in COLUMNS}
-        if None in cells.values() or None in row or cells["Done"] not in ("True", "False"):
+        if not _whole(row):
             self.report(Reason.TRUNCATED, f"the row has not {len(COLUMNS)} whole cells", turns=1)
             return
         if not all(_is_utf8(cell or "") for cell in cells.values()):
@@ -213,6 +223,10 @@ class _Episode:
                 source="agent", policy=str(model), environment=f"balrog:{task}", thread=self.file
             ),
         )
+
+
+def _whole(row: Mapping[Any, Any]) -> bool:
+    return None not in row and None not in row.values() and row["Done"] in ("True", "False")
 
 
 def _is_utf8(text: str) -> bool:
