@@ -226,7 +226,8 @@ def test_counterfactuals_are_learned_where_there_is_room_for_them(data: Path, co
     short = settings.model_copy(update={"max_tokens": min(len(e.ids) for e in plain)})
     left_out = LeftOut()
     assert examples(trajectories, codec, short, left_out) == plain
-    assert left_out.counts() == {NO_ROOM: 3}
+    # The others are too long even without them, which `train` says.
+    assert left_out.counts() == {NO_ROOM: sum(len(e.ids) <= short.max_tokens for e in plain)}
 
 
 def test_too_long_episodes_are_left_out_never_cut(
