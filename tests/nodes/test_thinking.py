@@ -78,3 +78,6 @@ def test_certain_and_supposed_are_told_apart() -> None:
 def test_a_hypothesis_is_about_whole_words() -> None:
     assert hypothesis_holds("a mug", "you see a mug 1")
     assert not hypothesis_holds("a pen", "you see a pencil 1")
+    assert hypothesis_holds("the carrot", "You open the fridge, revealing a raw carrot.")
+    assert not hypothesis_holds("the carrot", "You open the fridge.")
+    assert not hypothesis_holds("the ", "You open the fridge.")

@@ -70,7 +70,7 @@ def test_a_collection_is_planned_by_names(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ({"split": "dev_seen"}, "dyna/TextWorld-v0 has no split 'dev_seen'; there are train, dev, test"),
-        ({"behaviours": ("teacher",)}, "teacher does not play dyna/TextWorld-v0; there are expert, noisy"),
+        ({"behaviours": ("clumsy",)}, "clumsy does not play dyna/TextWorld-v0; there are expert, noisy"),
         ({"split": "dev", "games": 201}, "dev has 200 games, fewer than the 201 asked for"),
         ({"split": "unseen_kind", "task_type": "cooking"}, "unseen_kind has 0 games"),
     ],

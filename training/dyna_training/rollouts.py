@@ -92,12 +92,10 @@ def player_of(
         name: Which behaviour.
         rng: The episode's random generator.
         max_steps: Longest episode.
-        household: Whether this is ALFWorld, whose teachers know more.
+        household: Whether this is ALFWorld, which has teachers of its own.
     """
-    if name == "teacher-future" and not household:
-        return ForkingTeacher(rng, max_steps)
     if name == "teacher" or name == "teacher-future" or name == "teacher-noisy":
-        return GroundedTeacher(name, rng, max_steps)
+        return (GroundedTeacher if household else ForkingTeacher)(name, rng, max_steps)
     return Mixed(name, rng, max_steps)
 
 

@@ -158,8 +158,12 @@ def certain_holds(simulation: InnerSimulation, observation: str) -> bool:
 
 
 def hypothesis_holds(hypothesis: str, observation: str) -> bool:
-    """Return whether what was thought possible is seen: its words stand in the observation, in order."""
-    return bool(hypothesis) and re.search(rf"\b{re.escape(hypothesis)}\b", observation) is not None
+    """Return whether what was thought possible is seen: its words stand in the observation, in order.
+
+    The article of a thing that is looked for, ``the carrot``, need not: it is seen as ``a raw carrot`` first.
+    """
+    thing = hypothesis.removeprefix("the ")
+    return bool(thing) and re.search(rf"\b{re.escape(thing)}\b", observation) is not None
 
 
 def holds(simulation: InnerSimulation, observation: str) -> bool:

@@ -1,7 +1,9 @@
-"""The teacher of environments that are no households: its thinking says what forks show, and DIT can shorten it."""
+"""The teachers of environments that are no households: their thinking says what forks show, or what of it could be
+known, and DIT can shorten it."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import types
 from pathlib import Path
@@ -18,6 +20,7 @@ from dyna_training.environments.taxi import TaxiEnv
 from dyna_training.evaluation.thinking import thinking_figures
 from dyna_training.rollouts import play
 from dyna_training.teachers import forking, grounded
+from dyna_training.teachers.facts import fact_figures, turn_facts
 from dyna_training.traces.abbreviator import Turn
 from dyna_training.traces.structural import StructuralAbbreviator
 
@@ -71,10 +74,69 @@ def test_a_collection_records_its_distribution(tmp_path: Path) -> None:
     assert told["digest"] == forking.distribution_digest() != grounded.distribution_digest()
 
 
+@pytest.fixture(scope="module", params=["teacher", "teacher-noisy"])
+def knowing(request: pytest.FixtureRequest) -> list[Trajectory]:
+    pytest.importorskip("textworld")
+    games = catalogue(TEXTWORLD).draw("train", 6)
+    return [play(game, request.param, seed=seed, environment=TEXTWORLD) for seed, game in enumerate(games)]
+
+
+def test_who_knows_the_history_supposes_the_rest(knowing: list[Trajectory], taught: list[Trajectory]) -> None:
+    figures = fact_figures([turn for t in knowing for turn in turn_facts(t)])
+    assert figures["stated"] > 10
+    assert figures["unknown"]["value"] == 0
+    assert figures["certain"]["value"] == 1
+    steps = [step for t in knowing for step in t.transitions if step.labels["expert"]]
+    found = [simulation_of(step.thought, step.action.text) for step in steps]
+    assert sum(s is not None for s in found) > 0.5 * len(steps)
+    supposed = [s for s in found if s is not None and s.hypotheses]
+    assert len(supposed) > 3
+    assert not any(s.certain for s in supposed), "of what is new it says nothing else"
+    if taught[0].provenance.environment.startswith(TEXTWORLD):
+        future = fact_figures([turn for t in taught for turn in turn_facts(t)])
+        assert future["unknown"]["value"] > 0.4
+        assert future["unseen"]["value"] is None, "nobody can tell"
+
+
+def test_mistakes_have_no_thinking_and_are_noticed(knowing: list[Trajectory]) -> None:
+    noisy = knowing[0].provenance.policy == "teacher-noisy"
+    mistakes = [step for t in knowing for step in t.transitions if not step.labels["expert"]]
+    assert bool(mistakes) == noisy
+    assert not any(step.thought for step in mistakes)
+    for trajectory in knowing:
+        for before, after in itertools.pairwise(trajectory.transitions):
+            if after.thought and not before.thought and before.observation:
+                assert after.thought.startswith("Check: ")
+                assert "as I thought" not in after.thought.partition("\n")[0]
+
+
+def test_hopes_are_verified_as_hopes(knowing: list[Trajectory]) -> None:
+    checks = {
+        after.thought.partition("\n")[0]
+        for t in knowing
+        for before, after in itertools.pairwise(t.transitions)
+        if (s := simulation_of(before.thought, before.action.text)) and s.hypotheses and after.thought
+    }
+    assert any(check.endswith(", as I hoped.") for check in checks)
+    assert not any("as I thought" in check for check in checks)
+
+
+def test_who_cannot_tell_what_could_be_known_says_so() -> None:
+    class Told:
+        def decide(self) -> Any:
+            return types.SimpleNamespace(action="pickup", thought="I pick up.")
+
+    env = TaxiEnv(games=catalogue(TAXI).draw("train", 1))
+    env.reset(seed=0)
+    teacher = forking.ForkingTeacher("teacher", random.Random(0))
+    with pytest.raises(TypeError, match="Told cannot tell what nobody could know; take teacher-future"):
+        teacher.choose(env, Told())  # type: ignore[arg-type]
+
+
 def test_an_action_that_reads_as_a_simulation_is_taken_without_one() -> None:
     """Of ``search[size 3: blue]`` nobody could tell where the action ends."""
     rng = random.Random(0)
-    teacher = forking.ForkingTeacher(rng)
+    teacher = forking.ForkingTeacher("teacher-future", rng)
 
     class Shop(TaxiEnv):
         def admissible(self) -> list[str]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from dyna_nodes.codec.thinking import CORRECT, WRONG, InnerSimulation, holds
+from dyna_nodes.codec.thinking import (
+    CORRECT,
+    WRONG,
+    InnerSimulation,
+    certain_holds,
+    holds,
+    hypothesis_holds,
+)
 from dyna_training.annotate.annotator import NO_CHANGES
 
 SENTENCES: Final = 3
@@ -34,14 +41,20 @@ def plain_critique(simulation: InnerSimulation, observation: str) -> str:
         observation: What it did.
 
     Returns:
-        A sentence that begins with ``Yes, `` or ``Wait, ``.
+        A sentence that begins with ``Yes, `` or ``Wait, ``; about a hypothesis where it hangs on one.
     """
     right, imagined = holds(simulation, observation), set(saying(simulation.outcome))
     happened = saying(observation)
-    first = next((s for s in happened if (s in imagined) == right), next(iter(happened), "nothing happens"))
-    if first[1:2].islower():  # no "I", and no name in capitals
-        first = first[0].lower() + first[1:]
-    return f"{CORRECT if right else WRONG}{first.rstrip('.!? ')}."
+    told = next((s for s in happened if (s in imagined) == right), next(iter(happened), "nothing happens"))
+    told = told.rstrip(".!? ")
+    if told[1:2].islower():  # no "I", and no name in capitals
+        told = told[0].lower() + told[1:]
+    missed = [h for h in simulation.hypotheses if not hypothesis_holds(h, observation)]
+    if missed and certain_holds(simulation, observation):
+        told = f"I do not see {missed[0]}: {told}"
+    elif right and simulation.hypotheses and not simulation.certain:
+        told = f"I see {simulation.hypotheses[0]}"
+    return f"{CORRECT if right else WRONG}{told}."
 
 
 def saying(text: str) -> list[str]:

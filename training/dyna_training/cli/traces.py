@@ -11,6 +11,8 @@ import typer
 from dyna_training.cli.command_line import command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
 app = typer.Typer(
@@ -199,7 +201,8 @@ def show(
 @app.command()
 def facts(
     data: Annotated[
-        list[Path], typer.Argument(help="Folders or files of trajectories in ALFWorld; a row each.")
+        list[Path],
+        typer.Argument(help="Folders or files of trajectories in ALFWorld or TextWorld; a column each."),
     ],
     seed: Annotated[int, typer.Option(help="Seeds the bootstrap.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
@@ -208,6 +211,7 @@ def facts(
 
     For thinking in the form of the grounded teachers. Unknown: the history does not determine
     it. Against: the history determines something else. Unseen: it names what was never named.
+    The last two are told of ALFWorld only.
 
       dyna traces facts data/teacher data/teacher-future
     """
@@ -279,18 +283,11 @@ def _import_summary(manifest: dict[str, Any], out: Path) -> None:
 
 def _abbreviation_summary(manifest: dict[str, Any], out: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from dyna_training.traces.report import ALL, HEADS, REPORT, rows
 
-    table = Table(
-        title=f"Thinking of {manifest['trajectories']:,} trajectories, {manifest['settings']['method']}"
-    )
-    table.add_column("")
-    for name in HEADS:
-        table.add_column(name, justify="right")
-    for row in rows(manifest["figures"]):
-        table.add_row(*row)
+    title = f"Thinking of {manifest['trajectories']:,} trajectories, {manifest['settings']['method']}"
+    table = _upright(title, HEADS, rows(manifest["figures"]))
     console = Console(highlight=False)
     console.print(table)
     for reason, count in manifest["figures"][ALL]["full_because"].items():
@@ -306,19 +303,33 @@ def _abbreviation_summary(manifest: dict[str, Any], out: Path) -> None:
 
 def _facts_summary(found: dict[str, dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from dyna_training.teachers.facts import RATES, percent
 
-    table = Table(title="Facts in simulations; rates in % with 95 % intervals by trajectory")
-    for name in ("", "turns", "simulations", "facts"):
-        table.add_column(name, justify="right" if name else "left")
-    for name in RATES.values():
-        table.add_column(name, justify="right")
-    for path, row in found.items():
-        counts = (f"{row[name]:,}" for name in ("turns", "simulations", "stated"))
-        table.add_row(path, *counts, *(percent(row[name]) for name in RATES))
+    heads = ("turns", "simulations", "facts", *RATES.values())
+    rows = [
+        (
+            path,
+            *(f"{row[name]:,}" for name in ("turns", "simulations", "stated")),
+            *(percent(row[name]) for name in RATES),
+        )
+        for path, row in found.items()
+    ]
+    table = _upright("Facts in simulations; rates in % with 95 % intervals by trajectory", heads, rows)
     Console(highlight=False).print(table)
+
+
+def _upright(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table with a column for each row: where there are few rows with many figures, it fits a terminal."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("")
+    for name, *_ in rows:
+        table.add_column(name, justify="right", overflow="fold")
+    for head, *figures in zip(heads, *(row[1:] for row in rows), strict=True):
+        table.add_row(head, *figures)
+    return table
 
 
 class _progress:

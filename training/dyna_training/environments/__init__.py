@@ -7,7 +7,7 @@ Importing this package registers the environments with gymnasium, so that
 
 import gymnasium
 
-from dyna_training.environments.base import Expert, ForkableEnv, GameFileError, PackageMissing
+from dyna_training.environments.base import Expert, Foreseeing, ForkableEnv, GameFileError, PackageMissing
 
 ENVIRONMENTS: dict[str, str] = {
     "dyna/ALFWorld-v0": "dyna_training.environments.alfworld.env:AlfworldEnv",
@@ -38,4 +38,12 @@ def register() -> None:
 
 register()
 
-__all__ = ["ENVIRONMENTS", "Expert", "ForkableEnv", "GameFileError", "PackageMissing", "register"]
+__all__ = [
+    "ENVIRONMENTS",
+    "Expert",
+    "Foreseeing",
+    "ForkableEnv",
+    "GameFileError",
+    "PackageMissing",
+    "register",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import gymnasium
 from gymnasium import spaces
@@ -101,6 +101,24 @@ class Expert(Protocol):
 
     def fork(self) -> Expert:
         """Return an independent copy."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Expert, Protocol):
+    """An expert that can tell what nobody could know yet."""
+
+    def foreseen(self, action: str, outcome: str) -> str:
+        """Return what the history lets one say of an action's outcome.
+
+        Args:
+            action: A command that is possible now.
+            outcome: What it does, all of it, as a fork shows.
+
+        Returns:
+            Sentences of the outcome that the history determines, and as a hypothesis what it lets one hope for; empty
+            where nothing can be said.
+        """
         ...
 
 

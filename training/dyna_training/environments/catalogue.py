@@ -148,6 +148,12 @@ def catalogue(environment: str) -> Catalogue:
     return cast(Catalogue, getattr(importlib.import_module(module), name)())
 
 
+PLAYERS: Final = ("expert", "noisy", "random", "teacher-future")
+"""Who plays where the expert cannot tell what nobody could know."""
+FORESEEING_PLAYERS: Final = (*PLAYERS, "teacher", "teacher-noisy")
+"""Who plays where it can, see `Foreseeing`."""
+
+
 class NamedGames(ABC):
     """A catalogue of games that go by their names, see `Catalogue`.
 
@@ -159,7 +165,7 @@ class NamedGames(ABC):
     environment: str
     splits: Sequence[str]
     task_types: Sequence[str]
-    behaviours: Sequence[str] = ("expert", "noisy", "random", "teacher-future")
+    behaviours: Sequence[str] = PLAYERS
     prompt: str
     instead: str = ""
 

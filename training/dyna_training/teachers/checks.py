@@ -32,10 +32,11 @@ def verification(
         said = f"nothing happened, {refusal(before, action)}"
     else:
         said = effect(after, action, wanted)
-    return f"{CHECK}{said}{_against(simulation, observation)}."
+    return f"{CHECK}{said}{against(simulation, observation)}."
 
 
-def _against(simulation: InnerSimulation | None, observation: str) -> str:
+def against(simulation: InnerSimulation | None, observation: str) -> str:
+    """Say in a clause how an observation stands to what was imagined; nothing where a hope failed."""
     if simulation is None:
         return ""
     if not certain_holds(simulation, observation):

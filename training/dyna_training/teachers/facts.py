@@ -4,7 +4,7 @@
 
 A student of a teacher that knows drawers which were never opened learns to make things up. Counted are the certain
 sentences of all simulations, other than that a command does what it is for (``You arrive at desk 1.``), held against
-what the history lets one expect (`outcomes.expected`).
+what the history lets one expect: of households `outcomes.expected`, of TextWorld's games `KnownGame.foreseen`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from dyna_nodes.codec.thinking import InnerSimulation, certain_holds, holds, sentences, simulations
 from dyna_nodes.experience import Problem
@@ -21,6 +21,8 @@ from dyna_training.data import read_trajectories, trajectory_files
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.task import split_command
 from dyna_training.environments.alfworld.tracking import success_text
+from dyna_training.environments.catalogue import TEXTWORLD
+from dyna_training.environments.textworld.knowledge import KnownGame, says_it_works
 from dyna_training.teachers.outcomes import expected
 
 RATES: Final = {
@@ -34,6 +36,22 @@ RATES: Final = {
 _THING: Final = re.compile(r"\b[a-z]+ \d+\b")
 
 
+class Stated(NamedTuple):
+    """Counts of the facts of a turn.
+
+    Attributes:
+        facts: Facts that its simulations state.
+        unknown: Facts that the history does not determine.
+        against: Facts that are not what the history determines; None where that cannot be told.
+        unseen: Facts that name something which the history never named; None where that cannot be told.
+    """
+
+    facts: int
+    unknown: int
+    against: int | None
+    unseen: int | None
+
+
 class TurnFacts(NamedTuple):
     """Counts of one turn that simulates.
 
@@ -41,7 +59,7 @@ class TurnFacts(NamedTuple):
         trajectory: Id of its trajectory.
         simulations: Simulations in its thinking.
         stated: Facts that these state.
-        unknown: Facts that the history does not determine.
+        unknown: See `Stated`, as the next two.
         against: Facts that are not what the history determines.
         unseen: Facts that name something which the history never named.
         executed: Whether the executed action is simulated.
@@ -53,43 +71,83 @@ class TurnFacts(NamedTuple):
     simulations: int
     stated: int
     unknown: int
-    against: int
-    unseen: int
+    against: int | None
+    unseen: int | None
     executed: bool
     certain: bool
     all: bool
+
+
+class _History(Protocol):
+    """What is known at a turn, and what of its facts is not."""
+
+    def count(self, imagined: Sequence[InnerSimulation]) -> Stated: ...
+
+    def observe(self, action: str, observation: str) -> None: ...
 
 
 def turn_facts(trajectory: Trajectory) -> Iterator[TurnFacts]:
     """Yield the counts of the turns of a trajectory that simulate.
 
     Raises:
-        ValueError: The task is none of ALFWorld's.
+        ValueError: Of its environment nobody can tell what the history determines.
     """
-    world = KnownWorld(trajectory.task)
-    if world.task is None or not world.receptacles:
-        raise ValueError(f"{trajectory.task[:80]!r} is not the beginning of a game of ALFWorld")
-    known = set(_THING.findall(trajectory.task))
+    known = _history(trajectory)
     for step in trajectory.transitions:
         action = step.action.text
         imagined = simulations(step.thought)
         if imagined:
-            facts = [(s, sentence) for s in imagined for sentence in stated_facts(s)]
-            judged = [_judge(world, s.action, sentence) for s, sentence in facts]
             own = next((s for s in reversed(imagined) if s.action == action), None)
             yield TurnFacts(
                 trajectory.id,
                 len(imagined),
-                len(facts),
-                judged.count("unknown"),
-                judged.count("against"),
-                sum(not known.issuperset(_named(s, sentence)) for s, sentence in facts),
+                *known.count(imagined),
                 own is not None,
                 own is not None and certain_holds(own, step.observation),
                 own is not None and holds(own, step.observation),
             )
-        world.observe(action, step.observation)
-        known.update(_THING.findall(step.observation))
+        known.observe(action, step.observation)
+
+
+def _history(trajectory: Trajectory) -> _History:
+    if trajectory.provenance.environment.startswith(f"{TEXTWORLD}:"):
+        return _TextWorldHistory(trajectory.task)
+    return _HouseholdHistory(trajectory.task)
+
+
+class _HouseholdHistory:
+    def __init__(self, task: str) -> None:
+        self._world = KnownWorld(task)
+        if self._world.task is None or not self._world.receptacles:
+            raise ValueError(f"{task[:80]!r} is the beginning of no game of ALFWorld, nor is it TextWorld's")
+        self._named = set(_THING.findall(task))
+
+    def count(self, imagined: Sequence[InnerSimulation]) -> Stated:
+        facts = [(s, sentence) for s in imagined for sentence in stated_facts(s)]
+        judged = [_judge(self._world, s.action, sentence) for s, sentence in facts]
+        unseen = sum(not self._named.issuperset(_named(s, sentence)) for s, sentence in facts)
+        return Stated(len(facts), judged.count("unknown"), judged.count("against"), unseen)
+
+    def observe(self, action: str, observation: str) -> None:
+        self._world.observe(action, observation)
+        self._named.update(_THING.findall(observation))
+
+
+class _TextWorldHistory:
+    def __init__(self, opening: str) -> None:
+        self._game = KnownGame(opening)
+
+    def count(self, imagined: Sequence[InnerSimulation]) -> Stated:
+        facts = unknown = 0
+        for simulation in imagined:
+            stated = [s for s in sentences(simulation.certain) if not says_it_works(simulation.action, s)]
+            known = set(sentences(self._game.foreseen(simulation.action, simulation.certain)))
+            facts += len(stated)
+            unknown += sum(sentence not in known for sentence in stated)
+        return Stated(facts, unknown, None, None)
+
+    def observe(self, action: str, observation: str) -> None:
+        self._game.observe(action, observation)
 
 
 def facts_of(path: Path) -> tuple[list[TurnFacts], list[str]]:
@@ -145,7 +203,7 @@ def fact_figures(turns: Sequence[TurnFacts], *, seed: int = 0) -> dict[str, Any]
 
     Returns:
         Counts; ``unknown``, ``against`` and ``unseen`` per stated fact; ``certain`` and ``all`` per turn whose
-        executed action is simulated.
+        executed action is simulated. ``against`` and ``unseen`` are of households only.
     """
     import numpy as np
 
@@ -153,17 +211,19 @@ def fact_figures(turns: Sequence[TurnFacts], *, seed: int = 0) -> dict[str, Any]
 
     boot = Bootstrap([turn.trajectory for turn in turns], seed=seed)
     column = {
-        name: np.array([getattr(t, name) for t in turns], dtype=float) for name in TurnFacts._fields[1:]
+        name: np.array([getattr(t, name) or 0 for t in turns], dtype=float) for name in TurnFacts._fields[1:]
     }
+    told = np.array([t.unseen is not None for t in turns])
     executed = column["executed"] > 0
     return {
         "turns": len(turns),
         "simulations": int(column["simulations"].sum()),
         "stated": int(column["stated"].sum()),
         "executed": int(executed.sum()),
+        "unknown": boot.ratio(column["unknown"], column["stated"]).to_json(),
         **{
-            name: boot.ratio(column[name], column["stated"]).to_json()
-            for name in ("unknown", "against", "unseen")
+            name: boot.ratio(column[name], np.where(told, column["stated"], 0)).to_json()
+            for name in ("against", "unseen")
         },
         **{name: boot.mean(column[name], where=executed).to_json() for name in ("certain", "all")},
     }

@@ -1,10 +1,11 @@
 """A teacher for any environment that forks: its expert chooses, and forks show what the choice and others would do.
 
-    dyna collect --environment dyna/TextWorld-v0 --behaviours teacher-future --out data/teacher
+    dyna collect --environment dyna/TextWorld-v0 --behaviours teacher --out data/teacher
 
-It knows nothing of the environment but its actions and its answers, so it cannot tell what the history determines from
-what nobody could know: its thinking states both as facts, as ReSim's does (Dyna-Mind, arXiv 2510.09577). For households
-there is a teacher that can (`dyna_training.teachers.grounded`).
+In the history arm the expert says how much of an outcome the history lets one expect (`Foreseeing`), and what it hopes
+for where something is open. Of the environment itself the teacher knows nothing but actions and answers, so where the
+expert cannot tell there is the future arm only: its thinking states as facts what nobody could know, as ReSim's does
+(Dyna-Mind, arXiv 2510.09577). Households have a teacher of their own (`dyna_training.teachers.grounded`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from dyna_nodes.codec.thinking import CHECK, OPTIONS, SO, holds, simulation_line, simulation_of
+from dyna_nodes.codec.thinking import CHECK, OPTIONS, SO, simulation_line, simulation_of
 from dyna_nodes.nouns import digest_of
 from dyna_training.annotate.plain import saying
-from dyna_training.behaviours import Choice
-from dyna_training.environments.base import Expert, ForkableEnv
+from dyna_training.behaviours import Choice, TeacherName
+from dyna_training.environments.base import Expert, Foreseeing, ForkableEnv
+from dyna_training.teachers import mistakes
 from dyna_training.teachers.candidates import CHOSEN_FIRST, OTHERS, ordered
+from dyna_training.teachers.checks import against
 from dyna_training.teachers.detours import LATE, NUMBER
 from dyna_training.teachers.outcomes import shown
 
@@ -34,6 +37,7 @@ def distribution() -> dict[str, object]:
         "detours": {"number": NUMBER, "kinds": KINDS},
         "candidates": {"others": OTHERS, "chosen first": CHOSEN_FIRST},
         "outcomes": {"said": SAID},
+        "noise": {"share": mistakes.NOISE, "clumsy": mistakes.CLUMSY},
     }
 
 
@@ -46,25 +50,39 @@ class ForkingTeacher:
     """Plays as the environment's expert does and writes down verbose thinking.
 
     Args:
+        name: ``teacher`` knows the history, ``teacher-future`` looks into forks, ``teacher-noisy`` is the first
+            with mistakes in between.
         rng: The episode's random generator.
         max_steps: Longest episode.
     """
 
-    name = "teacher-future"
-
-    def __init__(self, rng: random.Random, max_steps: int = 50) -> None:
+    def __init__(self, name: TeacherName, rng: random.Random, max_steps: int = 50) -> None:
+        self.name: str = name
         self.max_steps = max_steps
         self._rng = rng
+        self._future = name == "teacher-future"
+        self._noise = mistakes.noise_of(name)
         self._seen = ""
         self._thought = ""
         self._check = ""
 
     def choose(self, env: ForkableEnv, expert: Expert) -> Choice:
-        """Choose the next command and think it through."""
+        """Choose the next command and think it through.
+
+        Raises:
+            TypeError: This expert cannot tell what nobody could know, and this is not the future arm.
+        """
+        if self._noise and self._rng.random() < self._noise:
+            self._thought = ""
+            return Choice(mistakes.mistake(env, expert, self._rng))
         decision = expert.decide()
         chosen = decision.action
         options = ordered(chosen, self._others(env, chosen), self._rng)
-        foreseen = {option: first_sentences(shown(env, option)) for option in options if _readable(option)}
+        foreseen = {
+            option: first_sentences(self._foreseen(env, expert, option))
+            for option in options
+            if _readable(option)
+        }
         lines = [f"{OPTIONS}{'; '.join(options)}."]
         for option in [option for option in options if foreseen.get(option)]:
             line = simulation_line(option, foreseen[option])
@@ -80,8 +98,17 @@ class ForkingTeacher:
         """Take note of what the command did, to verify it in the next turn."""
         self._seen = first_sentences(observation, 1).rstrip(".!?")
         imagined = simulation_of(self._thought, command)
-        as_thought = imagined is not None and holds(imagined, observation)
-        self._check = f"{CHECK}{self._seen}{', as I thought' if as_thought else ''}." if self._seen else ""
+        self._check = f"{CHECK}{self._seen}{against(imagined, observation)}." if self._seen else ""
+
+    def _foreseen(self, env: ForkableEnv, expert: Expert, option: str) -> str:
+        outcome = shown(env, option)
+        if self._future:
+            return outcome
+        if not isinstance(expert, Foreseeing):
+            raise TypeError(
+                f"{type(expert).__name__} cannot tell what nobody could know; take teacher-future"
+            )
+        return expert.foreseen(option, outcome)
 
     def _others(self, env: ForkableEnv, chosen: str) -> list[str]:
         """Return other candidates: admissible commands, none twice."""

@@ -11,25 +11,20 @@ shows, as in ReSim (Dyna-Mind, arXiv 2510.09577), so that the thinking states fa
 from __future__ import annotations
 
 import random
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from dyna_nodes.codec.thinking import OPTIONS, SO, InnerSimulation, sentences, simulation_line, simulation_of
 from dyna_nodes.nouns import digest_of
-from dyna_training.behaviours import Choice, TeacherName, clumsy_command, household_expert
+from dyna_training.behaviours import Choice, TeacherName, household_expert
 from dyna_training.environments.alfworld.experts import Decision, SearchingExpert
 from dyna_training.environments.alfworld.knowledge import KnownWorld
 from dyna_training.environments.alfworld.refusals import refusal
 from dyna_training.environments.alfworld.task import kind
 from dyna_training.environments.alfworld.tracking import named_things
 from dyna_training.environments.base import Expert, ForkableEnv
-from dyna_training.teachers import candidates, outcomes
+from dyna_training.teachers import candidates, mistakes, outcomes
 from dyna_training.teachers import detours as detour
 from dyna_training.teachers.checks import verification
-
-NOISE: Final = 0.2
-"""Share of the noisy teacher's steps that are mistakes; they have no thinking and are not imitated."""
-CLUMSY: Final = 0.6
-"""Share of the mistakes that do nothing; the others are uniformly random admissible commands."""
 
 
 def distribution() -> dict[str, object]:
@@ -42,7 +37,7 @@ def distribution() -> dict[str, object]:
             "chosen first": candidates.CHOSEN_FIRST,
         },
         "outcomes": {"hope": outcomes.HOPE, "listed": outcomes.LISTED},
-        "noise": {"share": NOISE, "clumsy": CLUMSY},
+        "noise": {"share": mistakes.NOISE, "clumsy": mistakes.CLUMSY},
     }
 
 
@@ -73,7 +68,7 @@ class GroundedTeacher:
         self.max_steps = max_steps
         self._rng = rng
         self._future = name == "teacher-future"
-        self._noise = NOISE if name == "teacher-noisy" else 0.0
+        self._noise = mistakes.noise_of(name)
         self._before: KnownWorld | None = None
         self._imagined: InnerSimulation | None = None
         self._last: _Last | None = None
@@ -87,7 +82,7 @@ class GroundedTeacher:
         expert = household_expert(expert)
         self._before, self._imagined = expert.world.fork(), None
         if self._rng.random() < self._noise:
-            return Choice(self._mistake(env, expert))
+            return Choice(mistakes.mistake(env, expert, self._rng))
         choice = self._think(env, expert)
         self._imagined = simulation_of(choice.thought, choice.command)
         return choice
@@ -96,11 +91,6 @@ class GroundedTeacher:
         """Take note of what the command did, to verify it in the next turn."""
         if self._before is not None:
             self._last = _Last(self._before, command, observation, self._imagined)
-
-    def _mistake(self, env: ForkableEnv, expert: SearchingExpert) -> str:
-        if self._rng.random() < CLUMSY:
-            return clumsy_command(env, expert, self._rng)
-        return self._rng.choice([c for c in env.admissible() if c != "help"])
 
     def _think(self, env: ForkableEnv, expert: SearchingExpert) -> Choice:
         decision, wanted, world = expert.decide(), wanted_kind(expert), expert.world

@@ -105,6 +105,10 @@ class BoardExpert(ABC, Generic[State]):
         """Take in one executed command; the board follows from it."""
         self.board.step(action)
 
+    def foreseen(self, action: str, outcome: str) -> str:
+        """Return the whole outcome: of a board that is seen whole, nothing is left open."""
+        return outcome
+
     def fork(self) -> Self:
         """Return an independent copy."""
         twin = type(self).__new__(type(self))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from dyna_training.environments.catalogue import MAZE, NamedGames
+from dyna_training.environments.catalogue import FORESEEING_PLAYERS, MAZE, NamedGames
 from dyna_training.environments.maze.env import MazeEnv
 from dyna_training.environments.maze.making import KINDS
 from dyna_training.environments.maze.splits import SPLITS, Split, games, task_type
@@ -17,6 +17,7 @@ class Mazes(NamedGames):
 
     kind = MazeEnv
     environment: str = MAZE
+    behaviours: Sequence[str] = FORESEEING_PLAYERS
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = KINDS
     prompt: str = f"Find your way through a maze with the tool `act`, one command at a time. {TASK} {HELP}"

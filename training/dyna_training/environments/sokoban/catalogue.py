@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from dyna_training.environments.catalogue import SOKOBAN, NamedGames
+from dyna_training.environments.catalogue import FORESEEING_PLAYERS, SOKOBAN, NamedGames
 from dyna_training.environments.sokoban.env import SokobanEnv
 from dyna_training.environments.sokoban.splits import SPLITS, TASK_TYPES, Split, games, task_type
 from dyna_training.environments.sokoban.state import HELP, TASK
@@ -16,6 +16,7 @@ class SokobanLevels(NamedGames):
 
     kind = SokobanEnv
     environment: str = SOKOBAN
+    behaviours: Sequence[str] = FORESEEING_PLAYERS
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = TASK_TYPES
     prompt: str = f"Play Sokoban with the tool `act`, one command at a time. {TASK} {HELP}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from dyna_training.environments.catalogue import TAXI, NamedGames
+from dyna_training.environments.catalogue import FORESEEING_PLAYERS, TAXI, NamedGames
 from dyna_training.environments.taxi.env import TaxiEnv
 from dyna_training.environments.taxi.splits import ROUTES, SPLITS, Split, games
 from dyna_training.environments.taxi.state import HELP, TASK
@@ -16,6 +16,7 @@ class Rides(NamedGames):
 
     kind = TaxiEnv
     environment: str = TAXI
+    behaviours: Sequence[str] = FORESEEING_PLAYERS
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = ROUTES
     prompt: str = f"Drive a taxi with the tool `act`, one command at a time. {TASK} {HELP}"

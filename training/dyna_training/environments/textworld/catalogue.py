@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
-from dyna_training.environments.catalogue import TEXTWORLD, NamedGames
+from dyna_training.environments.catalogue import FORESEEING_PLAYERS, TEXTWORLD, NamedGames
 from dyna_training.environments.textworld.cache import textworld_version
 from dyna_training.environments.textworld.env import TextWorldEnv
 from dyna_training.environments.textworld.games import KINDS, GameSpec, is_file
@@ -22,6 +22,7 @@ class TextWorldGames(NamedGames):
 
     kind = TextWorldEnv
     environment: str = TEXTWORLD
+    behaviours: Sequence[str] = FORESEEING_PLAYERS
     splits: Sequence[str] = SPLITS
     task_types: Sequence[str] = KINDS
     prompt: str = _PROMPT + HELP

@@ -9,25 +9,54 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
+from dyna_training.environments.textworld.knowledge import KnownGame
 from dyna_training.environments.textworld.tracking import Play
 from dyna_training.environments.textworld.world import CUTS, HEATS, INVENTORY, World, world_of
 
-_RECIPE: Final = "Ingredients:"
-"""Stands in what the cookbook says."""
 _BEFORE_A_THING = re.compile(r"\b(from|with|into|on) ")
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One decision: a short reason that follows from the history, and the command."""
+    """One decision: a short reason that follows from the history, and the command.
+
+    Attributes:
+        thought: The reason.
+        action: The command.
+        wanted: What is looked for, by its name; empty where it was found.
+    """
 
     thought: str
     action: str
+    wanted: str = ""
 
 
-class InstructedExpert:
+class _Player:
+    """Plays the same commands in a game of its own.
+
+    Args:
+        play: A game at its beginning.
+    """
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self._known = KnownGame(play.interpreter.opening.text)
+
+    def observe(self, action: str, observation: str) -> None:
+        """Take in one executed command; what it does is seen in the expert's own game."""
+        self._known.observe(action, self.play.step(action))
+
+    def fork(self) -> Self:
+        """Return an independent copy."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.play, twin._known = self.play.fork(), self._known.fork()
+        return twin
+
+
+class InstructedExpert(_Player):
     """Does what the task says, step by step, and from anywhere else first goes back to where it left off.
 
     TextWorld's own plan tells the steps. The tasks of coin collector, treasure hunter, custom and simple games (with
@@ -37,12 +66,8 @@ class InstructedExpert:
 
     def __init__(self, play: Play) -> None:
         """Start with a game at its beginning."""
-        self.play = play
+        super().__init__(play)
         self._steps = play.plan()
-
-    def observe(self, action: str, observation: str) -> None:
-        """Take in one executed command; what it does is seen in the expert's own game."""
-        self.play.step(action)
 
     def decide(self) -> Decision:
         """Return the next thought and command."""
@@ -55,17 +80,21 @@ class InstructedExpert:
             if on_the_way
             else "I left the way that the task describes, so first I"
         )
-        return Decision(f"{why} {spoken(plan[0])}.", plan[0])
+        return Decision(f"{why} {spoken(plan[0])}.", plan[0], self._told(plan[1:2]))
 
-    def fork(self) -> Self:
-        """Return an independent copy."""
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.play = self.play.fork()
-        return twin
+    def foreseen(self, action: str, outcome: str) -> str:
+        """Return what the history lets one say of an outcome; see `KnownGame.foreseen`."""
+        decision = self.decide()
+        return self._known.foreseen(action, outcome, decision.wanted if action == decision.action else "")
+
+    def _told(self, then: list[str]) -> str:
+        """Return the thing that the task names for the step after the next; empty where it names none."""
+        verb, _, rest = then[0].partition(" ") if then else ("", "", "")
+        thing = "" if verb == "go" else _BEFORE_A_THING.split(rest)[0].strip()
+        return thing if thing and thing in self.play.interpreter.opening.text else ""
 
 
-class CookingExpert:
+class CookingExpert(_Player):
     """Finds the cookbook, then the ingredients, prepares them as the recipe says, and eats the meal.
 
     It knows of rooms it was in, of things it saw, and of the recipe once it was read; to find what it has not seen it
@@ -74,9 +103,8 @@ class CookingExpert:
 
     def __init__(self, play: Play) -> None:
         """Start with a game at its beginning."""
-        self.play = play
+        super().__init__(play)
         self._infos: Any = play.interpreter.game.infos
-        self._read = False
         self._gathered = False
         self._visited: frozenset[str] = frozenset()
         self._seen: frozenset[str] = frozenset()
@@ -84,22 +112,18 @@ class CookingExpert:
 
     def observe(self, action: str, observation: str) -> None:
         """Take in one executed command; what it does is seen in the expert's own game."""
-        if _RECIPE in self.play.step(action):
-            self._read = True
+        super().observe(action, observation)
         self._look()
 
-    def fork(self) -> Self:
-        """Return an independent copy."""
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.play = self.play.fork()
-        return twin
+    def foreseen(self, action: str, outcome: str) -> str:
+        """Return what the history lets one say of an outcome; see `KnownGame.foreseen`."""
+        return self._known.foreseen(action, outcome, self.decide().wanted)
 
     def _look(self) -> None:
         self._world = world_of(self.play.facts())
         self._visited |= {self._world.here}
         self._seen |= set(self._world.visible())
-        self._gathered |= self._read and all(
+        self._gathered |= self._known.recipe and all(
             self._world.place.get(food) == INVENTORY for food in self._world.recipe
         )
 
@@ -113,7 +137,7 @@ class CookingExpert:
         meal = next((x for x in world.carried() if self._infos[x].type == "meal"), None)
         if meal is not None:
             return Decision("The meal is ready; I eat it.", f"eat {self._name(meal)}")
-        if not self._read:
+        if not self._known.recipe:
             return self._read_cookbook()
         foods = list(world.recipe)
         held = [food for food in foods if world.place.get(food) == INVENTORY]
@@ -135,7 +159,7 @@ class CookingExpert:
     def _read_cookbook(self) -> Decision:
         book = self._named("cookbook")
         if book is None:
-            return self._explore("I need the recipe and have not seen the cookbook")
+            return self._explore("I need the recipe and have not seen the cookbook", "cookbook")
         if (room := self._world.room_of(book)) != self._world.here:
             return self._go(room, f"The cookbook is in the {self._name(room)}.")
         return Decision("I see the cookbook; I read the recipe.", f"examine {self._name(book)}")
@@ -144,7 +168,7 @@ class CookingExpert:
         known = [food for food in missing if food in self._seen]
         if not known:
             names = " and the ".join(self._name(food) for food in missing)
-            return self._explore(f"I need the {names}")
+            return self._explore(f"I need the {names}", self._name(missing[0]))
         distance = self._distances()
         return self._take(
             min(known, key=lambda food: distance[self._world.room_of(food)]), "The recipe needs it"
@@ -155,7 +179,9 @@ class CookingExpert:
         tool = next((x for x in sorted(self._seen) if self._infos[x].type == HEATS[wanted]), None)
         name = self._name(food)
         if tool is None:
-            return self._explore(f"The {name} has to be {wanted} and I know nothing to do that with")
+            return self._explore(
+                f"The {name} has to be {wanted} and I know nothing to do that with", HEATS[wanted]
+            )
         if (room := self._world.room_of(tool)) != self._world.here:
             return self._go(
                 room,
@@ -167,7 +193,7 @@ class CookingExpert:
         wanted, name = self._world.recipe[food][0], self._name(food)
         knife = next((x for x in sorted(self._seen) if "sharp" in self._world.states.get(x, ())), None)
         if knife is None:
-            return self._explore(f"The {name} has to be {wanted} and I have not seen a knife")
+            return self._explore(f"The {name} has to be {wanted} and I have not seen a knife", "knife")
         if self._world.place.get(knife) != INVENTORY:
             return self._take(knife, f"The {name} has to be {wanted}", keep=food)
         return Decision(f"The {name} has to be {wanted}.", f"{CUTS[wanted]} {name} with {self._name(knife)}")
@@ -203,7 +229,7 @@ class CookingExpert:
             return 2 if uncut and "sharp" in self._world.states.get(thing, ()) else 0
         return 2 if self._lacks(thing, CUTS) or self._lacks(thing, HEATS) else 1
 
-    def _explore(self, why: str) -> Decision:
+    def _explore(self, why: str, wanted: str) -> Decision:
         """Go or look where nothing is known yet, the nearest first."""
         world, distance = self._world, self._distances()
         options: list[tuple[int, int, str, str, str]] = []
@@ -228,11 +254,11 @@ class CookingExpert:
             return Decision(f"{why}, and I have looked everywhere.", "look")
         _, _, room, action, where = min(options)
         if room != world.here:
-            return self._go(room, f"{why}; {where}.")
-        return Decision(f"{why}; {where}.", action)
+            return self._go(room, f"{why}; {where}.", wanted)
+        return Decision(f"{why}; {where}.", action, wanted)
 
-    def _go(self, room: str, why: str) -> Decision:
-        return Decision(why, self._through(self._world.here, self._way(room)))
+    def _go(self, room: str, why: str, wanted: str = "") -> Decision:
+        return Decision(why, self._through(self._world.here, self._way(room)), wanted)
 
     def _through(self, room: str, other: str) -> str:
         """Return the command that leads from a room towards the one beside it."""
