@@ -171,6 +171,37 @@ def test_a_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatc
         game_file("custom/1")
 
 
+AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dyna_training.environments.textworld import TextWorldEnv
+
+def admissible(game):
+    env = TextWorldEnv(games=[game])
+    env.reset(seed=0)
+    return env.admissible()
+
+with ThreadPoolExecutor(len(sys.argv)) as threads:
+    print(list(threads.map(admissible, sys.argv[1:])))
+"""
+
+
+@needs_textworld
+def test_threads_open_games_at_once() -> None:
+    """As the episodes of a policy do: TextWorld's parser, which reads them all, is not made for that."""
+    for game in GAMES:
+        game_file(GameSpec.parse(game))
+    # In a process of its own, where nothing has been read yet.
+    run = subprocess.run([sys.executable, "-c", AT_ONCE, *GAMES], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]
+    expected = []
+    for game in GAMES:
+        env = TextWorldEnv(games=[game])
+        env.reset(seed=0)
+        expected.append(env.admissible())
+    assert run.stdout.strip() == str(expected)
+
+
 @needs_textworld
 def test_a_game_is_made_once_however_many_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two at a time make it twice at worst; what stays is one whole game and nothing beside it."""

@@ -22,6 +22,9 @@ OPEN_GAMES: Final = 32
 _SEED: Final = 1
 """Of the interpreter's random numbers, which the games do not use; the state of the machine holds it."""
 
+_LOADING: Final = threading.Lock()
+"""TextWorld reads all games with one parser, which two threads at a time confuse."""
+
 
 class Machine(NamedTuple):
     """The state of the interpreter: memory, stack and registers, as it gives them. It can be pickled."""
@@ -95,12 +98,17 @@ class Interpreter:
         return self._latest
 
 
-@functools.lru_cache(maxsize=OPEN_GAMES)
 def open_game(file: Path) -> Interpreter:
-    """Return the interpreter of a game file; the same one while it is open.
+    """Return the interpreter of a game file; the same one while it is open, from any thread.
 
     Raises: See `Interpreter`.
     """
+    with _LOADING:
+        return _opened(file)
+
+
+@functools.lru_cache(maxsize=OPEN_GAMES)
+def _opened(file: Path) -> Interpreter:
     return Interpreter(file)
 
 
