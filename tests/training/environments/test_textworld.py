@@ -171,6 +171,34 @@ def test_a_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatc
         game_file("custom/1")
 
 
+@needs_textworld
+def test_whoever_names_a_door_goes_through_it() -> None:
+    """Of ``go gateway`` the interpreter does not report the direction."""
+    env = TextWorldEnv(games=["treasure_hunter/level=17/17"])
+    env.reset(seed=0)
+    other = env.fork()
+    assert env.step("go gateway")[0] == other.step("go east")[0]
+    assert env.admissible() == other.admissible()
+    assert env.hidden_state() == other.hidden_state()
+
+
+@needs_textworld
+def test_a_meal_that_was_put_down_is_eaten_all_the_same() -> None:
+    env = TextWorldEnv(games=[COOKING])
+    env.reset(seed=0)
+    expert = env.expert()
+    put_down = won = False
+    for _ in range(40):
+        action = "drop meal" if "drop meal" in env.admissible() and not put_down else expert.decide().action
+        put_down |= action == "drop meal"
+        observation, _, won, _, _ = env.step(action)
+        expert.observe(action, observation)
+        if won:
+            break
+    assert put_down
+    assert won
+
+
 AT_ONCE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -25,6 +25,7 @@ def game() -> KnownGame:
         ("open chest", ("You open the chest.", "You open the chest, revealing a coin.")),
         ("examine chest", ("It is shut.", "There is a closed chest in the corner.")),
         ("inventory", ("You are carrying nothing.", "You are carrying: a key.")),
+        ("cook egg with stove", ("You fried the egg.", "You burned the egg!")),
         ("prepare meal", ("Something still needs to be cut.", "Adding the meal to your inventory.")),
     ],
 )
@@ -85,14 +86,48 @@ def test_answers_are_remembered_word_for_word(game: KnownGame) -> None:
     game.observe("examine coin", "A shiny coin. It is heads up.")
     assert game.foreseen("examine coin", "A shiny coin. It is tails up.") == "A shiny coin."
     game.observe("inventory", "You are carrying nothing.")
-    assert game.foreseen("inventory", "You are carrying: a coin.") == "You are carrying: a coin."
+    assert game.foreseen("inventory", "You are carrying nothing.") == "You are carrying nothing."
+    game.observe("take coin", "You pick up the coin from the ground.")
+    assert game.foreseen("inventory", "You are carrying: a coin.") == ""
 
 
 def test_whoever_read_the_recipe_knows_when_the_meal_can_be_prepared(game: KnownGame) -> None:
     game.observe("examine cookbook", "You open the cookbook and start reading:\n\nIngredients:\ncarrot")
     assert game.recipe
-    needs = "Something still needs to be cut."
-    assert game.foreseen("prepare meal", needs) == needs
+    ready = "Adding the meal to your inventory."
+    assert game.foreseen("prepare meal", ready) == ready
+    assert game.foreseen("prepare meal", "Something still needs to be cooked.") == ""
+
+
+def test_what_cooking_does_is_known_where_it_was_read_how_raw_a_food_is(game: KnownGame) -> None:
+    burned = "You burned the egg!"
+    game.observe(
+        "look",
+        "-= Pantry =-\nYou see an egg, a raw big egg, a raw potato and a fried sliced onion.",
+    )
+    assert game.foreseen("cook egg with oven", burned) == ""
+    assert game.foreseen("cook potato with oven", "You roasted the potato.") == "You roasted the potato."
+    assert game.foreseen("cook onion with oven", "You burned the onion!") == "You burned the onion!"
+    game.observe("cook egg with oven", "You roasted the egg.")
+    assert game.foreseen("cook egg with oven", burned) == burned
+
+
+@pytest.mark.parametrize(
+    ("action", "refusal"),
+    [
+        ("take coin", "You can't see any such thing."),
+        ("open type A gate", "You have to unlock the type A gate first."),
+        ("eat coin", "You lost the game."),
+    ],
+)
+def test_a_refusal_is_no_effect(game: KnownGame, action: str, refusal: str) -> None:
+    assert game.foreseen(action, refusal) == ""
+    assert not says_it_works(action, refusal)
+
+
+def test_a_thing_at_a_wall_is_no_door(game: KnownGame) -> None:
+    game.observe("look", "-= Pantry =-\nYou see a chest by the east wall.")
+    assert game.foreseen("open chest", "You open the chest, revealing a coin.") == ""
 
 
 def test_a_fork_goes_its_own_way(game: KnownGame) -> None:

@@ -71,8 +71,11 @@ def test_both_arms_are_measured_from_the_command_line(tmp_path: Path) -> None:
     assert figures[future]["unknown"]["value"] > 0.2
     assert figures[future]["unseen"]["value"] > 0.1
     assert figures[future]["certain"]["value"] == 1
-    table = CliRunner().invoke(app, ["facts", history], env={"COLUMNS": "200"})
-    assert "0.0 (0.0–0.0)" in table.output
+    table = CliRunner().invoke(app, ["facts", history, future], env={"COLUMNS": "200"})
+    [unknown] = [line for line in table.output.splitlines() if "unknown" in line]
+    none, some = unknown.split("│")[2:4]
+    assert none.strip() == "0.0 (0.0–0.0)"
+    assert float(some.split()[0]) > 20
 
 
 def test_what_is_no_game_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dyna_nodes.codec.thinking import holds, parts, simulation_of, simulations
-from dyna_nodes.nouns import Trajectory
+from dyna_nodes.codec.thinking import holds, parts, sentences, simulation_line, simulation_of, simulations
+from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition
 from dyna_training.annotate.grounded import GroundedAnnotator
 from dyna_training.collect import CollectSettings, collect
 from dyna_training.environments.catalogue import SOKOBAN, TAXI, TEXTWORLD, catalogue
@@ -77,7 +78,7 @@ def test_a_collection_records_its_distribution(tmp_path: Path) -> None:
 @pytest.fixture(scope="module", params=["teacher", "teacher-noisy"])
 def knowing(request: pytest.FixtureRequest) -> list[Trajectory]:
     pytest.importorskip("textworld")
-    games = catalogue(TEXTWORLD).draw("train", 6)
+    games = catalogue(TEXTWORLD).draw("train", 12)
     return [play(game, request.param, seed=seed, environment=TEXTWORLD) for seed, game in enumerate(games)]
 
 
@@ -96,6 +97,66 @@ def test_who_knows_the_history_supposes_the_rest(knowing: list[Trajectory], taug
         future = fact_figures([turn for t in taught for turn in turn_facts(t)])
         assert future["unknown"]["value"] > 0.4
         assert future["unseen"]["value"] is None, "nobody can tell"
+
+
+@pytest.mark.parametrize("environment", [SOKOBAN, TAXI])
+def test_a_board_that_is_seen_whole_leaves_nothing_open(environment: str) -> None:
+    [game] = catalogue(environment).draw("train", 1)
+    steps = play(game, "teacher", seed=0, environment=environment).transitions
+    found = [simulation_of(step.thought, step.action.text) for step in steps]
+    assert all(s is not None and s.certain and not s.hypotheses for s in found)
+    assert all(s is not None and holds(s, step.observation) for s, step in zip(found, steps, strict=True))
+
+
+WORKS = re.compile(
+    r"You (take|pick up|drop|put|open|close|lock|unlock|eat|slice|chop|dice|fried|roasted|grilled|burned) [^,]+[.!]"
+    r"|Adding the meal to your inventory\."
+)
+
+
+def test_all_that_is_certain_was_read_before_or_says_that_it_works(knowing: list[Trajectory]) -> None:
+    """By another rule than the one that the teacher goes by."""
+    cooked = 0
+    for trajectory in knowing:
+        read = trajectory.task
+        for step in trajectory.transitions:
+            for simulation in simulations(step.thought):
+                verb, _, food = simulation.action.partition(" ")
+                for sentence in sentences(simulation.certain):
+                    known = sentence in " ".join(read.split())
+                    assert known or WORKS.fullmatch(sentence), f"{simulation.action}: {sentence}"
+                if verb == "cook" and simulation.certain:
+                    food = food.partition(" with ")[0]
+                    states = re.findall(rf"(raw|fried|roasted|grilled|burned)[ \w]* {food}", read)
+                    assert states, f"{simulation.action}: {simulation.certain}"
+                    cooked += 1
+            read += f"\n{step.observation}"
+    assert cooked, "some were told"
+
+
+def test_facts_that_nobody_could_know_are_found() -> None:
+    opening = "-= Kitchen =-\nYou see a closed fridge and an egg.\n\nThere is an exit to the east."
+    lies = {
+        "take potato": "You can't see any such thing.",
+        "cook egg with oven": "You burned the egg!",
+        "eat egg": "You lost the game.",
+        "inventory": "You are carrying: a golden crown.",
+        "open fridge": "You open the fridge, revealing a dragon.",
+        "go east": "-= Hall =- You are in a hall.",
+    }
+    steps = tuple(
+        Transition(
+            index=i,
+            thought=simulation_line(action, lie),
+            action=Action.command(action),
+            observation="Something.",
+        )
+        for i, (action, lie) in enumerate(lies.items())
+    )
+    place = Provenance(source="collect", environment=f"{TEXTWORLD}:custom/1")
+    found = list(turn_facts(Trajectory(task=opening, transitions=steps, provenance=place)))
+    assert [t.unknown for t in found] == [1, 1, 1, 1, 1, 1]
+    assert [t.stated for t in found] == [t.unknown for t in found]
 
 
 def test_mistakes_have_no_thinking_and_are_noticed(knowing: list[Trajectory]) -> None:

@@ -7,6 +7,7 @@ command, whoever chose it.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -33,7 +34,7 @@ class Decision:
     wanted: str = ""
 
 
-class _Player:
+class _Player(ABC):
     """Plays the same commands in a game of its own.
 
     Args:
@@ -47,6 +48,15 @@ class _Player:
     def observe(self, action: str, observation: str) -> None:
         """Take in one executed command; what it does is seen in the expert's own game."""
         self._known.observe(action, self.play.step(action))
+
+    @abstractmethod
+    def decide(self) -> Decision:
+        """Return the next thought and command."""
+
+    def foreseen(self, action: str, outcome: str) -> str:
+        """Return what the history lets one say of an outcome; see `KnownGame.foreseen`."""
+        decision = self.decide()
+        return self._known.foreseen(action, outcome, decision.wanted if action == decision.action else "")
 
     def fork(self) -> Self:
         """Return an independent copy."""
@@ -80,12 +90,7 @@ class InstructedExpert(_Player):
             if on_the_way
             else "I left the way that the task describes, so first I"
         )
-        return Decision(f"{why} {spoken(plan[0])}.", plan[0], self._told(plan[1:2]))
-
-    def foreseen(self, action: str, outcome: str) -> str:
-        """Return what the history lets one say of an outcome; see `KnownGame.foreseen`."""
-        decision = self.decide()
-        return self._known.foreseen(action, outcome, decision.wanted if action == decision.action else "")
+        return Decision(f"{why} {spoken(plan[0])}.", plan[0], self._told(plan[1:2]) if on_the_way else "")
 
     def _told(self, then: list[str]) -> str:
         """Return the thing that the task names for the step after the next; empty where it names none."""
@@ -109,15 +114,13 @@ class CookingExpert(_Player):
         self._visited: frozenset[str] = frozenset()
         self._seen: frozenset[str] = frozenset()
         self._look()
+        # Of a meal that was prepared TextWorld says that it takes a slot, also where there are none.
+        self._limited = self._world.slots is not None
 
     def observe(self, action: str, observation: str) -> None:
         """Take in one executed command; what it does is seen in the expert's own game."""
         super().observe(action, observation)
         self._look()
-
-    def foreseen(self, action: str, outcome: str) -> str:
-        """Return what the history lets one say of an outcome; see `KnownGame.foreseen`."""
-        return self._known.foreseen(action, outcome, self.decide().wanted)
 
     def _look(self) -> None:
         self._world = world_of(self.play.facts())
@@ -134,7 +137,9 @@ class CookingExpert(_Player):
         if self.play.over:
             return Decision("There is nothing left to do; I look around.", "look")
         world = self._world
-        meal = next((x for x in world.carried() if self._infos[x].type == "meal"), None)
+        meal = next((x for x in world.place if self._infos[x].type == "meal"), None)
+        if meal is not None and world.place[meal] != INVENTORY:
+            return self._take(meal, "The meal is ready")
         if meal is not None:
             return Decision("The meal is ready; I eat it.", f"eat {self._name(meal)}")
         if not self._known.recipe:
@@ -179,9 +184,7 @@ class CookingExpert(_Player):
         tool = next((x for x in sorted(self._seen) if self._infos[x].type == HEATS[wanted]), None)
         name = self._name(food)
         if tool is None:
-            return self._explore(
-                f"The {name} has to be {wanted} and I know nothing to do that with", HEATS[wanted]
-            )
+            return self._explore(f"The {name} has to be {wanted} and I know nothing to do that with")
         if (room := self._world.room_of(tool)) != self._world.here:
             return self._go(
                 room,
@@ -213,7 +216,7 @@ class CookingExpert(_Player):
             return Decision(
                 f"{why}; the {name} is in the closed {self._name(place)}.", f"open {self._name(place)}"
             )
-        if world.slots == 0:
+        if self._limited and world.slots == 0 and world.carried():
             least = min(world.carried(), key=lambda x: (x == keep, self._use(x), x))
             return Decision(
                 f"I need the {name} and cannot carry more; I put down the {self._name(least)}.",
@@ -229,7 +232,7 @@ class CookingExpert(_Player):
             return 2 if uncut and "sharp" in self._world.states.get(thing, ()) else 0
         return 2 if self._lacks(thing, CUTS) or self._lacks(thing, HEATS) else 1
 
-    def _explore(self, why: str, wanted: str) -> Decision:
+    def _explore(self, why: str, wanted: str = "") -> Decision:
         """Go or look where nothing is known yet, the nearest first."""
         world, distance = self._world, self._distances()
         options: list[tuple[int, int, str, str, str]] = []

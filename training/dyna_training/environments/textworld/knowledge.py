@@ -15,10 +15,22 @@ from dyna_nodes.codec.thinking import MAYBE, sentences
 _ROOM: Final = re.compile(r"-= (?P<name>.+?) =-")
 _OPPOSITE: Final = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _DIRECTION: Final = re.compile(rf"\b({'|'.join(_OPPOSITE)})\b")
-_EFFECT: Final = frozenset(
-    ["take", "drop", "put", "insert", "close", "lock", "unlock", "eat", "cook", "slice", "chop", "dice"]
-)
-"""Commands whose first sentence says that they did what they are for."""
+_OBJECT: Final = re.compile(r" (?:from|with|into|on) ")
+"""Stands between what a command is about and what it is done with."""
+_DONE: Final = {
+    **{
+        verb: f"You {verb}"
+        for verb in ("drop", "put", "close", "open", "lock", "unlock", "eat", "slice", "chop", "dice")
+    },
+    "take": "You (?:take|pick up)",
+    "insert": "You put",
+    "cook": "You (?:fried|roasted|grilled|burned)",
+    "prepare": "Adding",
+}
+"""Verb to how the sentence begins that says that a command did what it is for."""
+_COOKED: Final = "(?:raw|fried|roasted|grilled|burned)(?: the)?(?: (?:sliced|chopped|diced))?"
+"""Stands before a food where the game tells whether it is cooked; it does not always, and then nobody can know what
+cooking it will do."""
 _REVEALING: Final = ", revealing "
 _RECIPE: Final = "Ingredients:"
 """Stands in what the cookbook says."""
@@ -34,13 +46,13 @@ class KnownGame:
         recipe: Whether the recipe was read.
     """
 
-    __slots__ = ("_answers", "_here", "_opened", "_rooms", "_ways", "recipe")
+    __slots__ = ("_answers", "_here", "_read", "_rooms", "_ways", "recipe")
 
     def __init__(self, opening: str) -> None:
         self._here = ""
+        self._read = opening
         self._rooms: dict[str, frozenset[str]] = {}  # room to what was last read there
         self._ways: dict[tuple[str, str], str] = {}  # room and direction to the room behind
-        self._opened: frozenset[str] = frozenset()
         self._answers: dict[str, frozenset[str]] = {}  # other commands to what they last answered
         self.recipe = False
         self._enter(opening)
@@ -49,15 +61,17 @@ class KnownGame:
         """Take in one executed command."""
         verb, _, rest = action.partition(" ")
         before = self._here
-        if verb in ("go", "look"):
-            if self._enter(observation) and verb == "go" and rest in _OPPOSITE:
-                self._ways[before, rest] = self._here
-                self._ways[self._here, _OPPOSITE[rest]] = before
-        elif verb == "open" and observation.startswith("You open "):
-            self._opened |= {rest}
-        else:
-            self._answers[action] = frozenset(sentences(observation))
+        said = sentences(observation)
+        if not self._enter(observation):
+            if verb != "open" or any(says_it_works(action, s, revealing=True) for s in said):
+                self._answers[action] = frozenset(said)
+        elif verb == "go" and rest in _OPPOSITE:
+            self._ways[before, rest] = self._here
+            self._ways[self._here, _OPPOSITE[rest]] = before
+        if verb in _DONE and verb != "open":
+            self._answers.pop("inventory", None)
         self.recipe |= _RECIPE in observation
+        self._read += f"\n{observation}"
 
     def foreseen(self, action: str, outcome: str, wanted: str = "") -> str:
         """Return what the history lets one say of an outcome.
@@ -79,16 +93,15 @@ class KnownGame:
             return _known(said, self._rooms.get(self._here, frozenset()))
         if verb == "open" and not self._is_familiar(rest):
             return _hope(wanted)
-        if verb in _EFFECT or verb == "open" or (verb == "prepare" and self.recipe):
-            return said[0] if said else ""
-        if verb == "inventory" and action in self._answers:
-            return " ".join(said)  # whoever has looked once keeps track of what is carried
-        return _known(said, self._answers.get(action, frozenset()))
+        known = _known(said, self._answers.get(action, frozenset()))
+        if verb not in _DONE or (verb == "open" and known):
+            return known
+        return said[0] if said and self._can_tell(verb, rest) and says_it_works(action, said[0]) else ""
 
     def fork(self) -> Self:
         """Return an independent copy."""
         twin = type(self).__new__(type(self))
-        twin._here, twin._opened, twin.recipe = self._here, self._opened, self.recipe
+        twin._here, twin._read, twin.recipe = self._here, self._read, self.recipe
         twin._rooms, twin._ways, twin._answers = dict(self._rooms), dict(self._ways), dict(self._answers)
         return twin
 
@@ -105,15 +118,31 @@ class KnownGame:
         """Tell whether opening a thing shows nothing new: it was open before, or is the door to somewhere."""
         named = re.compile(rf"\b{re.escape(thing)}\b")
         here = self._rooms.get(self._here, frozenset())
-        return thing in self._opened or any(named.search(s) and _DIRECTION.search(s) for s in here)
+        return f"open {thing}" in self._answers or any(named.search(s) and _DIRECTION.search(s) for s in here)
+
+    def _can_tell(self, verb: str, rest: str) -> bool:
+        """Tell whether what a possible command does depends on nothing that was never read."""
+        if verb == "prepare":
+            return self.recipe
+        if verb != "cook":
+            return True
+        food = re.escape(_OBJECT.split(rest)[0])
+        return re.search(rf"\b{_COOKED} {food}\b", self._read) is not None
 
 
-def says_it_works(action: str, sentence: str) -> bool:
-    """Tell whether a sentence of an outcome says no more than that a command does what it is for."""
-    verb = action.partition(" ")[0]
-    return sentence.startswith("You ") and (
-        verb in _EFFECT or (verb == "open" and _REVEALING not in sentence)
-    )
+def says_it_works(action: str, sentence: str, *, revealing: bool = False) -> bool:
+    """Tell whether a sentence of an outcome says no more than that a command does what it is for.
+
+    Args:
+        action: The command.
+        sentence: The sentence.
+        revealing: Whether it may say what is in a thing that is opened.
+    """
+    verb, _, rest = action.partition(" ")
+    if verb not in _DONE or (_REVEALING in sentence and not revealing):
+        return False
+    thing = re.escape(_OBJECT.split(rest)[0])
+    return re.match(rf"{_DONE[verb]} (?:the )?{thing}\b", sentence) is not None
 
 
 def _known(said: list[str], read: frozenset[str]) -> str:

@@ -15,6 +15,7 @@ from dyna_training.environments.textworld.engine import OPEN_GAMES, Interpreter,
 from dyna_training.environments.textworld.text import Answer, command
 
 _TAKING: Final = "taking the "
+_ENTERING: Final = "entering "
 
 
 class Tracker:
@@ -156,8 +157,10 @@ def _copy(progression: Any) -> Any:
 
 def _follow(progression: Any, language: Any, events: Iterable[str]) -> None:
     for event in events:
-        action = language.detect_action(event, progression.valid_actions) or _taking(
-            progression, language, event
+        action = (
+            language.detect_action(event, progression.valid_actions)
+            or _taking(progression, language, event)
+            or _entering(progression, language, event)
         )
         if action is not None:
             progression.update(action)
@@ -176,4 +179,29 @@ def _taking(progression: Any, language: Any, event: str) -> Any:
     commands = language.gen_commands_from_actions(actions)
     return next(
         (a for a, c in zip(actions, commands, strict=True) if f"{c} ".lower().startswith(taken)), None
+    )
+
+
+def _entering(progression: Any, language: Any, event: str) -> Any:
+    """Return the action of going through a door, for an event that names the door; None where it is no such event.
+
+    Of ``go gateway`` Inform does not report the direction.
+    """
+    if not event.startswith(_ENTERING):
+        return None
+    name = event.removeprefix(_ENTERING).removeprefix("the ").lower()
+    behind = {
+        (here.name, there.name)
+        for fact in progression.state.facts
+        if fact.name == "link"
+        for here, door, there in [fact.arguments]
+        if str(language.entity_infos[door.name].name).lower() == name
+    }
+    walks = (action for action in progression.valid_actions if action.name.startswith("go/"))
+    return next((a for a in walks if (_room(a.preconditions), _room(a.postconditions)) in behind), None)
+
+
+def _room(facts: Iterable[Any]) -> str:
+    return next(
+        (str(f.arguments[1].name) for f in facts if f.name == "at" and f.arguments[0].type == "P"), ""
     )
