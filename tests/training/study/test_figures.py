@@ -11,9 +11,10 @@ import pytest
 from dyna_nodes.codec.thinking import simulation_line
 from dyna_nodes.nouns import Action, Provenance, Trajectory, Transition
 from dyna_training.evaluation.statistics import Interval
-from dyna_training.evaluation.thinking import judged_turns
+from dyna_training.evaluation.thinking import judged_turns, thinking_figures
 from dyna_training.study import figures, report
 from dyna_training.study.plays import Play, plays
+from dyna_training.study.results import informed
 
 
 def play(
@@ -108,6 +109,21 @@ def test_plays_have_tokens_and_simulations() -> None:
     assert (first.won, first.simulated, first.right, first.seed, first.domain) == (True, 1, 1, 3, "out")
     assert first.tokens == (len(f"{thought} > go to desk 1".split()),)
     assert (second.simulated, second.tokens) == (0, (5,))
+
+
+@pytest.mark.parametrize(
+    ("environment", "simulates", "share"),
+    [("TextWorld", True, None), ("TextWorld", False, 0.0), ("ALFWorld", True, 1.0), ("ALFWorld", False, 0.0)],
+)
+def test_nobody_is_called_uninformed_where_nobody_can_tell(
+    environment: str, simulates: bool, share: float | None
+) -> None:
+    thought = simulation_line("go to desk 1", "You arrive at desk 1.") if simulates else ""
+    played = trajectory(thought, "You arrive at desk 1.")
+    origin = played.provenance.model_copy(update={"environment": f"dyna/{environment}-v0:task/trial"})
+    figures = thinking_figures([played.model_copy(update={"provenance": origin})])
+    found = informed(figures.overall.model_dump(mode="json"))
+    assert (found and found["value"]) == share
 
 
 def results(arms: dict[str, list[Play]], *, seeds: list[int]) -> dict[str, Any]:

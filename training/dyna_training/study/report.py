@@ -125,7 +125,8 @@ def _part(name: str, part: Mapping[str, Any], results: Mapping[str, Any], stem: 
     yield (
         "World-model accuracy is coverage × accuracy on the arm's own plays: the share of all turns whose thinking "
         "simulates the executed action and is right, hypotheses included. To be right, saying little is enough; "
-        "informed is the share that also says all that the history determines, and elsewhere something for certain. "
+        "informed is the share that also says all that the history determines, and elsewhere something for certain; "
+        "only of households is that known. "
         "The same states: world-model accuracy where every arm is asked once, greedily, in the same states of the "
         "teacher's games. r is Pearson's, of world-model accuracy and success over games, within task type."
     )

@@ -104,7 +104,7 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
     for arm, row in rows.items():
         row["r"] = thinking[arm] and thinking[arm]["correlation"]
         row["hallucination"] = thinking[arm] and thinking[arm]["hallucination"]
-        row["informed"] = thinking[arm] and thinking[arm]["overall"]["informed"]["product"]
+        row["informed"] = thinking[arm] and informed(thinking[arm]["overall"])
         row["sets"] = {
             games: figures.row([p for p in arms[arm] if p.games == games])["all"]
             for games in part.part.evaluate
@@ -125,6 +125,12 @@ def _part(part: Part, runner: Runner, known: Mapping[str, Known], count: Count) 
         },
         "claims": _claims(part, policies, rows),
     }
+
+
+def informed(readings: Mapping[str, Any]) -> Any:
+    """Return the share of informed turns; None where there are simulations and nobody can tell of any."""
+    simulated, told = (readings[name]["coverage"]["value"] for name in ("strict", "informed"))
+    return readings["informed"]["product"] if told or not simulated else None
 
 
 def _evaluations(part: Part, arm: str) -> list[tuple[str, int, str]]:
