@@ -209,7 +209,7 @@ def admissible(game):
     env.reset(seed=0)
     return env.admissible()
 
-with ThreadPoolExecutor(len(sys.argv)) as threads:
+with ThreadPoolExecutor() as threads:
     print(list(threads.map(admissible, sys.argv[1:])))
 """
 

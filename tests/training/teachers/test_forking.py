@@ -142,6 +142,8 @@ def test_facts_that_nobody_could_know_are_found() -> None:
         "eat egg": "You lost the game.",
         "inventory": "You are carrying: a golden crown.",
         "open fridge": "You open the fridge, revealing a dragon.",
+        "open safe": "You open the safe.",
+        "prepare meal": "Adding the meal to your inventory.",
         "go east": "-= Hall =- You are in a hall.",
     }
     steps = tuple(
@@ -155,7 +157,7 @@ def test_facts_that_nobody_could_know_are_found() -> None:
     )
     place = Provenance(source="collect", environment=f"{TEXTWORLD}:custom/1")
     found = list(turn_facts(Trajectory(task=opening, transitions=steps, provenance=place)))
-    assert [t.unknown for t in found] == [1, 1, 1, 1, 1, 1]
+    assert [t.unknown for t in found] == [1] * len(lies)
     assert [t.stated for t in found] == [t.unknown for t in found]
 
 

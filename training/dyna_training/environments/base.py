@@ -106,7 +106,7 @@ class Expert(Protocol):
 
 @runtime_checkable
 class Foreseeing(Expert, Protocol):
-    """An expert that can tell what nobody could know yet."""
+    """An expert that can tell which part of an outcome the history determines."""
 
     def foreseen(self, action: str, outcome: str) -> str:
         """Return what the history lets one say of an action's outcome.

@@ -140,11 +140,10 @@ class _TextWorldHistory:
     def count(self, imagined: Sequence[InnerSimulation]) -> Stated:
         facts = unknown = 0
         for simulation in imagined:
-            # What cooking does depends on how raw the food is, so it is no matter of course.
-            cooks = simulation.action.startswith("cook ")
-            said = sentences(simulation.certain)
-            stated = [s for s in said if cooks or not says_it_works(simulation.action, s)]
-            known = set(sentences(self._game.foreseen(simulation.action, simulation.certain)))
+            action, said = simulation.action, sentences(simulation.certain)
+            known = set(sentences(self._game.foreseen(action, simulation.certain)))
+            # That a command works is no fact, but where that depends on what was never read, as with cooking.
+            stated = [s for s in said if s not in known or not says_it_works(action, s)]
             facts += len(stated)
             unknown += sum(sentence not in known for sentence in stated)
         return Stated(facts, unknown, None, None)

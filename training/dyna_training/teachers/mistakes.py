@@ -20,7 +20,7 @@ def noise_of(name: TeacherName) -> float:
 
 
 def mistake(env: ForkableEnv, expert: Expert, rng: random.Random) -> str:
-    """Return a command that no expert would give."""
+    """Return a command that is drawn without asking the expert, who may have given it, too."""
     if rng.random() < CLUMSY:
         return clumsy_command(env, expert, rng)
     return rng.choice([c for c in env.admissible() if c != "help"])

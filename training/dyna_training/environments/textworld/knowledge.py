@@ -14,7 +14,6 @@ from dyna_nodes.codec.thinking import MAYBE, sentences
 
 _ROOM: Final = re.compile(r"-= (?P<name>.+?) =-")
 _OPPOSITE: Final = {"north": "south", "south": "north", "east": "west", "west": "east"}
-_DIRECTION: Final = re.compile(rf"\b({'|'.join(_OPPOSITE)})\b")
 _OBJECT: Final = re.compile(r" (?:from|with|into|on) ")
 """Stands between what a command is about and what it is done with."""
 _DONE: Final = {
@@ -116,9 +115,9 @@ class KnownGame:
 
     def _is_familiar(self, thing: str) -> bool:
         """Tell whether opening a thing shows nothing new: it was open before, or is the door to somewhere."""
-        named = re.compile(rf"\b{re.escape(thing)}\b")
+        door = re.compile(rf"\b{re.escape(thing)} leading (?:{'|'.join(_OPPOSITE)})\b")
         here = self._rooms.get(self._here, frozenset())
-        return f"open {thing}" in self._answers or any(named.search(s) and _DIRECTION.search(s) for s in here)
+        return f"open {thing}" in self._answers or any(map(door.search, here))
 
     def _can_tell(self, verb: str, rest: str) -> bool:
         """Tell whether what a possible command does depends on nothing that was never read."""
