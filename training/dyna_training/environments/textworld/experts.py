@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from dyna_training.environments.textworld.knowledge import KnownGame
+from dyna_training.environments.textworld.knowledge import KnownGame, thing_of
 from dyna_training.environments.textworld.tracking import Play
 from dyna_training.environments.textworld.world import CUTS, HEATS, INVENTORY, World, world_of
 
@@ -95,7 +95,7 @@ class InstructedExpert(_Player):
     def _told(self, then: list[str]) -> str:
         """Return the thing that the task names for the step after the next; empty where it names none."""
         verb, _, rest = then[0].partition(" ") if then else ("", "", "")
-        thing = "" if verb == "go" else _BEFORE_A_THING.split(rest)[0].strip()
+        thing = "" if verb == "go" else thing_of(rest)
         return thing if thing and thing in self.play.interpreter.opening.text else ""
 
 

@@ -125,7 +125,7 @@ class KnownGame:
             return self.recipe
         if verb != "cook":
             return True
-        food = re.escape(_OBJECT.split(rest)[0])
+        food = re.escape(thing_of(rest))
         return re.search(rf"\b{_COOKED} {food}\b", self._read) is not None
 
 
@@ -140,8 +140,12 @@ def says_it_works(action: str, sentence: str, *, revealing: bool = False) -> boo
     verb, _, rest = action.partition(" ")
     if verb not in _DONE or (_REVEALING in sentence and not revealing):
         return False
-    thing = re.escape(_OBJECT.split(rest)[0])
-    return re.match(rf"{_DONE[verb]} (?:the )?{thing}\b", sentence) is not None
+    return re.match(rf"{_DONE[verb]} (?:the )?{re.escape(thing_of(rest))}\b", sentence) is not None
+
+
+def thing_of(rest: str) -> str:
+    """Return what a command is about, of its words after the verb: ``coin`` of ``coin from table``."""
+    return _OBJECT.split(rest)[0]
 
 
 def _known(said: list[str], read: frozenset[str]) -> str:
