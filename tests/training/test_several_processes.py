@@ -163,6 +163,43 @@ def test_two_processes_train_what_one_trains(given: dict[str, Any], alone: Path,
     same_run(alone, tmp_path / "run")
 
 
+LEAVES = """
+import atexit, os, sys, dyna_graph.cli
+import torch.distributed as dist
+from dyna_training.together import run_one
+
+class Last:
+    def __del__(self, write=os.write):
+        write(1, b"taken down\\n")
+
+def command():
+    if sys.argv[1] == "together":
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    atexit.register(print, "at exit")
+    print("told")
+    raise eval(sys.argv[2])
+
+last = Last()
+dyna_graph.cli.main = command
+run_one()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [("SystemExit", 0), ("SystemExit(130)", 130), ("SystemExit('no')", 1), ("OSError", 1)]
+)
+@pytest.mark.parametrize("with_others", [True, False])
+def test_one_that_trained_with_others_leaves_the_interpreter_standing(
+    with_others: bool, how: str, code: int
+) -> None:
+    """A thread of gloo that wants its lock while it is taken down would abort; the rest of an exit is as always."""
+    words = [sys.executable, "-c", LEAVES, "together" if with_others else "alone", how]
+    left = subprocess.run(words, capture_output=True, text=True)
+    assert left.returncode == code, left.stderr
+    assert left.stdout.splitlines() == ["told", "at exit", *["taken down"] * (not with_others)]
+    assert ("OSError" in left.stderr) == (how == "OSError")
+
+
 @two_cores
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_processes_that_train_together_end_together(

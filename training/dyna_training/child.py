@@ -35,10 +35,10 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     threading.Thread(target=watch, args=(pipe,), daemon=True).start()
-    from dyna_graph.cli import main as dyna
+    from dyna_training.together import run_one
 
     sys.argv[0] = "dyna"
-    dyna()
+    run_one()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -59,6 +61,33 @@ def run_together(words: Sequence[str], processes: int) -> int:
         code: int = failed.get_first_failure()[1].exitcode
         return code if code >= 0 else 128 - code
     return 0
+
+
+def run_one() -> None:
+    """Run ``dyna`` as one process, which may train with others, and leave as soon as all is said and written.
+
+    Threads of gloo let go of the last tensors when they come to it, and need the interpreter's lock for that. Up to
+    Python 3.13, one that asks for the lock while the interpreter is taken down aborts the process, and a training that
+    is whole would end as a failure. So an interpreter with such threads is not taken down.
+    """
+    from dyna_graph.cli import main as dyna
+
+    code = 1
+
+    def leave() -> None:
+        distributed = sys.modules.get("torch.distributed")
+        if distributed is not None and distributed.is_available() and distributed.is_initialized():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    atexit.register(leave)  # the first to be registered is the last to be called
+    try:
+        dyna()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
 
 
 @contextmanager

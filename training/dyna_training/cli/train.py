@@ -298,10 +298,10 @@ def _tell(metrics: dict[str, Any], settings: SftSettings, json_: bool) -> None:
 
 def main() -> None:
     """Run as ``python -m dyna_training.cli.train``, which is how accelerate starts it."""
-    from dyna_graph.cli import main as dyna
+    from dyna_training.together import run_one
 
     sys.argv = ["dyna", "train", *sys.argv[1:]]
-    dyna()
+    run_one()
 
 
 if __name__ == "__main__":
