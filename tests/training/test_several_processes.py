@@ -164,40 +164,68 @@ def test_two_processes_train_what_one_trains(given: dict[str, Any], alone: Path,
 
 
 LEAVES = """
-import atexit, os, sys, dyna_graph.cli
-import torch.distributed as dist
-from dyna_training.together import run_one
+import atexit, importlib, os, sys, dyna_graph.cli
+_, module, how = sys.argv
 
 class Last:
     def __del__(self, write=os.write):
         write(1, b"taken down\\n")
 
 def command():
-    if sys.argv[1] == "together":
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     atexit.register(print, "at exit")
     print("told")
-    raise eval(sys.argv[2])
+    raise eval(how)
 
 last = Last()
 dyna_graph.cli.main = command
-run_one()
+importlib.import_module(module).main()
 """
 
 
-@pytest.mark.parametrize(
-    ("how", "code"), [("SystemExit", 0), ("SystemExit(130)", 130), ("SystemExit('no')", 1), ("OSError", 1)]
-)
+def leaves(module: str, how: str, with_others: bool, stdout: Any = subprocess.PIPE) -> tuple[int, str, str]:
+    """Return the exit code of a process whose command ends in some way, and what it says; its output is buffered."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEAVES, module, how],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | ({"WORLD_SIZE": "2"} if with_others else {}),
+    )
+    held, process.stdin = process.stdin, None  # a child whose parent is gone would be interrupted
+    assert held is not None
+    with held:
+        told, problems = process.communicate()
+    return process.returncode, told, problems
+
+
 @pytest.mark.parametrize("with_others", [True, False])
-def test_one_that_trained_with_others_leaves_the_interpreter_standing(
-    with_others: bool, how: str, code: int
+@pytest.mark.parametrize(
+    ("module", "how", "code", "problem"),
+    [
+        ("dyna_training.child", "SystemExit", 0, ""),
+        ("dyna_training.cli.train", "SystemExit(130)", 130, ""),
+        ("dyna_training.cli.train", "SystemExit('no')", 1, "no"),
+        ("dyna_training.cli.train", "OSError", 1, "OSError"),
+    ],
+)
+def test_one_of_several_leaves_the_interpreter_standing(
+    module: str, how: str, code: int, problem: str, with_others: bool
 ) -> None:
     """A thread of gloo that wants its lock while it is taken down would abort; the rest of an exit is as always."""
-    words = [sys.executable, "-c", LEAVES, "together" if with_others else "alone", how]
-    left = subprocess.run(words, capture_output=True, text=True)
-    assert left.returncode == code, left.stderr
-    assert left.stdout.splitlines() == ["told", "at exit", *["taken down"] * (not with_others)]
-    assert ("OSError" in left.stderr) == (how == "OSError")
+    ended, told, problems = leaves(module, how, with_others)
+    assert ended == code, problems
+    assert told.splitlines() == ["told", "at exit", *["taken down"] * (not with_others)]
+    assert problems.rpartition("\n")[0].rpartition("\n")[2] == problem
+
+
+@pytest.mark.parametrize("with_others", [True, False])
+def test_what_nobody_could_read_is_no_success(with_others: bool) -> None:
+    with open("/dev/full", "w") as full:
+        ended, _, problems = leaves("dyna_training.cli.train", "SystemExit", with_others, full)
+    assert ended == 120
+    assert "No space left" in problems
 
 
 @two_cores

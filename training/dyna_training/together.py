@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from dyna_graph.errors import DynaError
@@ -15,6 +15,9 @@ from dyna_training.child import GRACE
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C or SIGTERM."""
+
+UNWRITTEN: Final = 120
+"""Exit code where standard output could not be written, as Python has it."""
 
 
 def run_together(words: Sequence[str], processes: int) -> int:
@@ -64,24 +67,32 @@ def run_together(words: Sequence[str], processes: int) -> int:
 
 
 def run_one() -> None:
-    """Run ``dyna`` as one process, which may train with others, and leave as soon as all is said and written.
+    """Run ``dyna`` as the last thing that a process does; one of several that train together leaves at once then.
 
     Threads of gloo let go of the last tensors when they come to it, and need the interpreter's lock for that. Up to
     Python 3.13, one that asks for the lock while the interpreter is taken down aborts the process, and a training that
-    is whole would end as a failure. So an interpreter with such threads is not taken down.
+    is whole would end as a failure. So with such threads the interpreter is not taken down: threads are waited for and
+    exit handlers called as always, then the process ends. A file that nobody has closed is not flushed.
     """
     from dyna_graph.cli import main as dyna
 
     code = 1
 
     def leave() -> None:
-        distributed = sys.modules.get("torch.distributed")
-        if distributed is not None and distributed.is_available() and distributed.is_initialized():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        if "WORLD_SIZE" not in os.environ:
+            return
+        logging.shutdown()
+        ended = code
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            try:
+                stream.flush()
+            except OSError as error:
+                ended = UNWRITTEN
+                with suppress(OSError):
+                    os.write(2, f"dyna: {stream.name}: {error}\n".encode())
+        os._exit(ended)
 
-    atexit.register(leave)  # the first to be registered is the last to be called
+    atexit.register(leave)  # what is registered later is called before it
     try:
         dyna()
         code = 0
