@@ -54,8 +54,7 @@ async def test_with_an_example_even_a_small_model_answers_in_form(small: LocalCh
     assert all(p.success is False and p.tokens > 5 for p in predictions)
 
 
-def test_whatever_it_says_is_a_verdict_or_a_failure() -> None:
-    small = LocalChatModel(max_tokens=16)
+def test_whatever_it_says_is_a_verdict_or_a_failure(small: LocalChatModel) -> None:
     simulations = []
     for index, command in enumerate(("open fridge 1", "look")):
         [prediction] = ChatWorldModel(small).predict([Query(history=HISTORY, action=Action.command(command))])

@@ -7,17 +7,11 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Final
+from contextlib import contextmanager
 
+from dyna_graph import cli
 from dyna_graph.errors import DynaError
 from dyna_training.child import GRACE
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C or SIGTERM."""
-
-UNWRITTEN: Final = 120
-"""Exit code where standard output could not be written, as Python has it."""
 
 
 def run_together(words: Sequence[str], processes: int) -> int:
@@ -31,7 +25,7 @@ def run_together(words: Sequence[str], processes: int) -> int:
         processes: How many.
 
     Returns:
-        The exit code: of the first process that failed, as a shell tells it; `INTERRUPTED`; or 0.
+        The exit code: of the first process that failed, as a shell tells it; that of an interruption; or 0.
 
     Raises:
         DynaError: There are not so many GPUs, or cores where there is no GPU.
@@ -59,7 +53,7 @@ def run_together(words: Sequence[str], processes: int) -> int:
         with _watched_for():
             main(list(launch))
     except SignalException:
-        return INTERRUPTED
+        return cli.INTERRUPTED
     except ChildFailedError as failed:
         code: int = failed.get_first_failure()[1].exitcode
         return code if code >= 0 else 128 - code
@@ -74,27 +68,19 @@ def run_one() -> None:
     is whole would end as a failure. So with such threads the interpreter is not taken down: threads are waited for and
     exit handlers called as always, then the process ends. A file that nobody has closed is not flushed.
     """
-    from dyna_graph.cli import main as dyna
-
     code = 1
 
     def leave() -> None:
-        if "WORLD_SIZE" not in os.environ:
-            return
-        logging.shutdown()
-        ended = code
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            try:
-                stream.flush()
-            except OSError as error:
-                ended = UNWRITTEN
-                with suppress(OSError):
-                    os.write(2, f"dyna: {stream.name}: {error}\n".encode())
-        os._exit(ended)
+        if "WORLD_SIZE" in os.environ:
+            logging.shutdown()
+            for stream in (sys.stdout, sys.stderr):
+                # Where this fails, the interpreter goes on, says so, and ends with 120.
+                print(end="", file=stream, flush=True)
+            os._exit(code)
 
     atexit.register(leave)  # what is registered later is called before it
     try:
-        dyna()
+        cli.main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

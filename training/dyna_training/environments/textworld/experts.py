@@ -6,17 +6,14 @@ command, whoever chose it.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from dyna_training.environments.textworld.knowledge import KnownGame, thing_of
+from dyna_training.environments.textworld.knowledge import BETWEEN_THINGS, KnownGame, thing_of
 from dyna_training.environments.textworld.tracking import Play
 from dyna_training.environments.textworld.world import CUTS, HEATS, INVENTORY, World, world_of
-
-_BEFORE_A_THING = re.compile(r"\b(from|with|into|on) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,4 +308,4 @@ def spoken(command: str) -> str:
     verb, _, rest = command.partition(" ")
     if verb == "go" or not rest:
         return command
-    return f"{verb} the {_BEFORE_A_THING.sub(lambda match: f'{match[1]} the ', rest)}"
+    return f"{verb} the " + BETWEEN_THINGS.sub(r" \1 the ", rest)

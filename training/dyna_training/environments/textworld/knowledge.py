@@ -14,7 +14,7 @@ from dyna_nodes.codec.thinking import MAYBE, sentences
 
 _ROOM: Final = re.compile(r"-= (?P<name>.+?) =-")
 _OPPOSITE: Final = {"north": "south", "south": "north", "east": "west", "west": "east"}
-_OBJECT: Final = re.compile(r" (?:from|with|into|on) ")
+BETWEEN_THINGS: Final = re.compile(r" (from|with|into|on) ")
 """Stands between what a command is about and what it is done with."""
 _DONE: Final = {
     **{
@@ -145,7 +145,7 @@ def says_it_works(action: str, sentence: str, *, revealing: bool = False) -> boo
 
 def thing_of(rest: str) -> str:
     """Return what a command is about, of its words after the verb: ``coin`` of ``coin from table``."""
-    return _OBJECT.split(rest)[0]
+    return BETWEEN_THINGS.split(rest)[0]
 
 
 def _known(said: list[str], read: frozenset[str]) -> str:
